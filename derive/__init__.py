@@ -1,0 +1,36 @@
+"""Symbolic derivations for neural mechanics: symmetry + update rule -> law of the charge -> closed-form solution."""
+
+from derive.derivation import Derivation, DerivationError, Step
+from derive.discrete_law import DiscreteLaw, discrete_law
+from derive.law import Law, law
+from derive.modified_equation import ModifiedEquation, UnsupportedError, modified_flow, modified_loss
+from derive.solution import Solution, SolutionError, solve
+from derive.symmetry import Identity, Symmetry, SymmetryError, rescale, scale, translation
+from derive.update_rule import UpdateRule, UpdateRuleError, gradient_flow, sgd
+
+__all__ = [
+    "Derivation",
+    "DerivationError",
+    "DiscreteLaw",
+    "Identity",
+    "Law",
+    "ModifiedEquation",
+    "Solution",
+    "SolutionError",
+    "Step",
+    "Symmetry",
+    "SymmetryError",
+    "UnsupportedError",
+    "UpdateRule",
+    "UpdateRuleError",
+    "discrete_law",
+    "gradient_flow",
+    "law",
+    "modified_flow",
+    "modified_loss",
+    "rescale",
+    "scale",
+    "sgd",
+    "solve",
+    "translation",
+]

@@ -1,0 +1,147 @@
+"""Vectors of parameter space as words of operators, and the inner product that turns them into scalars.
+
+A vector is a SymPy expression linear in non-commuting words such as ``H*g`` (Hessian applied to gradient) or ``M*theta``
+(linear part of a generator applied to the parameters); scalars commute and are kept in front. No dimension is chosen,
+so what is derived here holds for a network of any size.
+
+``H`` and ``M`` are symmetric: ⟨Hu, v⟩ = ⟨u, Hv⟩.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy as sp
+
+theta = sp.Symbol("theta", commutative=False)
+gradient = sp.Symbol("g", commutative=False)
+hessian = sp.Symbol("H", commutative=False)
+linear_part = sp.Symbol("M", commutative=False)
+constant_part = sp.Symbol("c", commutative=False)
+generator = sp.Symbol("X", commutative=False)
+velocity = sp.Symbol("v", commutative=False)
+next_velocity = sp.Symbol("v_+", commutative=False)
+direction = sp.Symbol("d", commutative=False)
+theta_dot = sp.Symbol("theta'", commutative=False)
+theta_ddot = sp.Symbol("theta''", commutative=False)
+
+OPERATORS = frozenset({hessian, linear_part})
+
+_LATEX = {
+    theta: r"\theta",
+    theta_dot: r"\dot\theta",
+    theta_ddot: r"\ddot\theta",
+    next_velocity: "v_{+}",
+}
+
+
+class Inner(sp.Expr):
+    """⟨u, v⟩ of two words, the atom of every projected equation. Build with :func:`inner`, which expands sums."""
+
+    is_commutative = True
+
+    def __new__(cls, left, right):
+        return sp.Expr.__new__(cls, *sorted((left, right), key=lambda word: (_length(word), str(word))))
+
+    def _eval_is_real(self):
+        return True
+
+    def _sympystr(self, printer):
+        left, right = (printer._print(word).replace("*", " ") for word in self.args)
+        return f"<{left}, {right}>"
+
+    def _latex(self, printer, exp=None):
+        left, right = (word_latex(word) for word in self.args)
+        text = rf"\langle {left}, {right}\rangle"
+        return text if exp is None else rf"{text}^{{{exp}}}"
+
+
+def word_latex(word: sp.Expr) -> str:
+    """LaTeX of a word: ``H*g`` -> ``H g``."""
+    return " ".join(_LATEX.get(letter, str(letter)) for letter in word_letters(word))
+
+
+def word_letters(word: sp.Expr) -> tuple[sp.Symbol, ...]:
+    """The letters of a word, left to right."""
+    powers = (factor.as_base_exp() for factor in sp.Mul.make_args(word))
+    return tuple(letter for base, exponent in powers for letter in [base] * int(exponent))
+
+
+def _length(word: sp.Expr) -> int:
+    return len(word_letters(word))
+
+
+def words(vector: sp.Expr) -> dict[sp.Expr, sp.Expr]:
+    """The vector as word -> scalar coefficient.
+
+    >>> a = sp.Symbol("a")
+    >>> words(a * gradient + hessian * (gradient + theta))
+    {g: a, H*g: 1, H*theta: 1}
+    """
+    found: dict[sp.Expr, sp.Expr] = {}
+    for term in sp.Add.make_args(sp.expand(vector)):
+        if term == 0:
+            continue
+        scalars, letters = term.args_cnc()
+        if not letters:
+            raise ValueError(f"vector: expected a sum of words such as H*g, got the scalar term {term}")
+        word = sp.Mul(*letters)
+        found[word] = found.get(word, sp.S.Zero) + sp.Mul(*scalars)
+    return found
+
+
+def inner(left: sp.Expr, right: sp.Expr) -> sp.Expr:
+    """⟨left, right⟩, expanded bilinearly into :class:`Inner` atoms.
+
+    >>> a = sp.Symbol("a")
+    >>> inner(a * gradient + theta, generator)
+    a*<X, g> + <X, theta>
+    """
+    pairs = ((u, v, a * b) for u, a in words(left).items() for v, b in words(right).items())
+    return sp.Add(*(coefficient * Inner(u, v) for u, v, coefficient in pairs))
+
+
+def move_operators(expr: sp.Expr, onto: sp.Symbol) -> sp.Expr:
+    """Use the symmetry of H and M to move leading operators onto the vector ``onto``: ⟨H w, X⟩ -> ⟨w, H X⟩.
+
+    >>> move_operators(inner(hessian * gradient, generator), onto=generator)
+    <g, H X>
+    """
+
+    def moved(atom: Inner) -> sp.Expr:
+        left, right = atom.args
+        if onto not in (left, right):
+            return atom
+        operator, *rest = word_letters(right if left == onto else left)
+        return Inner(operator * onto, sp.Mul(*rest)) if operator in OPERATORS and rest else atom
+
+    return expr.replace(lambda e: isinstance(e, Inner), moved)
+
+
+def substitute_words(expr: sp.Expr, rules: Mapping[sp.Expr, sp.Expr]) -> sp.Expr:
+    """Replace words (vector -> vector) inside every inner product and expand again.
+
+    >>> substitute_words(inner(gradient, hessian * generator), {hessian * generator: -linear_part * gradient})
+    -<g, M g>
+    """
+
+    def replaced(atom: Inner) -> sp.Expr:
+        left, right = (sp.expand(word.subs(rules)) for word in atom.args)
+        return inner(left, right)
+
+    return sp.expand(expr.replace(lambda e: isinstance(e, Inner), replaced))
+
+
+def bilinear(left: sp.Expr, right: sp.Expr) -> sp.Expr:
+    """⟨left, right⟩_M = ⟨left, M right⟩, symmetric, each atom written in one order.
+
+    >>> bilinear(theta + gradient, theta)
+    <g, M theta> + <theta, M theta>
+    """
+
+    def atom(u: sp.Expr, v: sp.Expr) -> Inner:
+        first, second = sorted((u, v), key=str)
+        return Inner(first, linear_part * second)
+
+    pairs = ((u, v, a * b) for u, a in words(left).items() for v, b in words(right).items())
+    return sp.Add(*(coefficient * atom(u, v) for u, v, coefficient in pairs))

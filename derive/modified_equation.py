@@ -1,0 +1,162 @@
+"""The equation of learning: a differential equation that the iterates of an update rule follow, to a stated order.
+
+Two forms, as in Kunin et al. 2021, section 5: *modified loss* corrects the vector field in powers of η (eq. 16), *modified
+flow* adds time derivatives (eq. 17). Both hold for any loss: vectors are words of :mod:`derive.inner_product`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy as sp
+
+from derive import inner_product as ip
+from derive.derivation import Derivation, Step
+from derive.symbols import derivative as D
+from derive.symbols import shift as E
+from derive.update_rule import UpdateRule
+
+Form = Literal["gradient flow", "modified loss", "modified flow"]
+
+h = sp.Symbol("h", positive=True)
+"""The step size η(1−α) while a series in it is taken."""
+
+
+class UnsupportedError(ValueError):
+    """A combination that the theory, or this version, does not cover."""
+
+
+@dataclass(frozen=True)
+class ModifiedEquation:
+    """Σ_k c_k θ^{(k)} = f(θ): the equation of learning of ``rule`` to ``order`` in the step size.
+
+    Parameters
+    ----------
+    rule, order, form
+        What it is the equation of, the highest power of h kept, and which of the three forms it has.
+    coefficients
+        c_1, c_2, …: scalars in front of θ', θ'', ….
+    field
+        f as words: ``g`` = ∇L, ``H`` = ∇²L, ``theta``, ``theta'``.
+    derivation
+        How it follows from the map.
+    """
+
+    rule: UpdateRule
+    order: int
+    form: Form
+    coefficients: tuple[sp.Expr, ...]
+    field: sp.Expr
+    derivation: Derivation
+
+    def _repr_latex_(self) -> str:
+        dots = [r"\dot\theta", r"\ddot\theta", r"\dddot\theta"]
+        left = " + ".join(
+            rf"\left({sp.latex(c)}\right) {d}" for c, d in zip(self.coefficients, dots, strict=False) if c != 0
+        )
+        right = " + ".join(rf"\left({sp.latex(c)}\right) {ip.word_latex(word)}" for word, c in ip.words(self.field).items())
+        return rf"${left} = {right}$"
+
+
+def regularized_gradient(rule: UpdateRule) -> sp.Expr:
+    """G = g + λθ, the gradient of L + λ|θ|²/2, as a vector."""
+    return ip.gradient + rule.weight_decay * ip.theta
+
+
+def directional_derivative(field: sp.Expr, along: sp.Expr) -> sp.Expr:
+    """Derivative of a vector made of ``g`` and ``theta`` in the direction ``along``: g ↦ H·along, θ ↦ along.
+
+    >>> directional_derivative(ip.gradient, ip.theta)
+    H*theta
+    """
+    slopes = {ip.gradient: ip.hessian * along, ip.theta: along}
+    unknown = set(ip.words(field)) - set(slopes)
+    if unknown:
+        raise UnsupportedError(f"field: expected words {set(slopes)}, got {unknown}")
+    return sp.expand(sum(scalar * slopes[word] for word, scalar in ip.words(field).items()))
+
+
+def flow_limit(rule: UpdateRule) -> ModifiedEquation:
+    """Order 0: (1−β)θ' = −g − λθ (Kunin et al. 2021, eq. 9, 14, 15), the limit E → 1 of the map."""
+    left, right = rule.shift_polynomials
+    speed = sp.diff(left, E).subs(E, 1)
+    steps = (
+        Step(
+            left.subs(E, sp.exp(h * D)) / h,
+            speed * D,
+            "limit of small steps",
+            "E = exp(hD), one step advances time by h, and only the lowest power of h is kept: A(E)/h -> A'(1) D",
+            dropped=sp.Order(h),
+            source="Kunin et al. 2021, App. C",
+        ),
+    )
+    field = -sp.expand(right.subs(E, 1) * regularized_gradient(rule))
+    return ModifiedEquation(rule, 0, "gradient flow", (speed,), field, Derivation("gradient flow", steps))
+
+
+def modified_loss(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
+    """Gradient flow on a modified loss: θ' = −∇(L_λ + η|∇L_λ|²/4), L_λ = L + λ|θ|²/2, for plain SGD.
+
+    Backward error analysis: the field f0 + ηf1 is chosen so that its flow for the time η is the map, to O(η³)
+    (Kunin et al. 2021, eq. 16, 27).
+
+    >>> from derive.update_rule import sgd
+    >>> modified_loss(sgd(weight_decay=False)).field
+    -eta*H*g/2 - g
+
+    Raises
+    ------
+    UnsupportedError
+        For a rule with momentum (use :func:`modified_flow`), or an order other than 1.
+    """
+    if rule.momentum != 0:
+        raise UnsupportedError("rule: modified_loss covers plain SGD, got momentum; use modified_flow(rule)")
+    if order != 1:
+        raise UnsupportedError(f"order: modified_loss is derived to order 1, got {order}")
+    eta, first = rule.lr, -regularized_gradient(rule)
+    curvature = directional_derivative(first, first)
+    correction = -curvature / 2
+    field = sp.expand(first + eta * correction)
+    flow = ip.theta + eta * field + eta**2 / 2 * curvature
+    step = Step(
+        ip.theta + eta * first,
+        sp.expand(flow),
+        "backward error analysis",
+        "the map equals the flow of f0 + eta f1 for the time eta, theta + eta f + eta^2/2 f'f + O(eta^3), if f1 = -f0'f0/2",
+        source="Kunin et al. 2021, eq. 16, 27",
+    )
+    return ModifiedEquation(rule, 1, "modified loss", (sp.S.One,), field, Derivation("modified loss", (step,)))
+
+
+def modified_flow(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
+    """Time derivatives instead of a corrected field: put E = e^{hD} in A(E)θ = −hB(E)G and keep powers of h up to ``order``.
+
+    Order 1 of the heavy ball is (h(1+β)/2)θ'' + (1−β)θ' = −g − λθ (Kunin et al. 2021, eq. 17, 32):
+
+    >>> from derive.update_rule import sgd
+    >>> modified_flow(sgd(momentum=True, weight_decay=False)).coefficients
+    (1 - beta, eta*(beta + 1)/2)
+
+    Raises
+    ------
+    UnsupportedError
+        For an order other than 1.
+    """
+    if order != 1:
+        raise UnsupportedError(f"order: modified_flow is derived to order 1, got {order}")
+    left, right = (polynomial.subs(E, sp.exp(h * D)) for polynomial in rule.shift_polynomials)
+    ladder = sp.expand(sp.series(left / h, h, 0, order + 1).removeO())
+    gain = sp.expand(sp.series(right, h, 0, order + 1).removeO())
+    source = "Kunin et al. 2021, App. D.2, G"
+    steps = (
+        Step(left / h, ladder, "Taylor expansion of A", "E = exp(hD) shifts theta(t) by one step", (),
+             sp.Order(h ** (order + 1)), source),
+        Step(right, gain, "Taylor expansion of B", "the same shift acts on the gradient, if the rule looks at two of them",
+             (), sp.Order(h ** (order + 1)), source),
+    )  # fmt: skip
+    coefficients = tuple(sp.factor(ladder.coeff(D, k)).subs(h, rule.step_size) for k in range(1, order + 2))
+    total = regularized_gradient(rule)
+    change = directional_derivative(total, ip.theta_dot)
+    field = -sp.expand(gain.coeff(D, 0) * total + gain.coeff(D, 1).subs(h, rule.step_size) * change)
+    return ModifiedEquation(rule, order, "modified flow", coefficients, field, Derivation("modified flow", steps))

@@ -1,0 +1,112 @@
+"""Two entire functions that hold every damping regime: no formula of nmech asks which one it is in.
+
+The linear oscillator x'' + 2γx' + ω²x = 0 has the solutions e^{−γt} cosh√z and e^{−γt} t sinh√z/√z with
+z = (γ² − ω²)t². Both are entire in z: over-damped (z > 0), critical (z = 0) and under-damped (z < 0) are one formula.
+The decaying factor belongs to the function, so that nothing overflows (:mod:`numerics.special` evaluates them).
+"""
+
+from __future__ import annotations
+
+import mpmath
+import sympy as sp
+
+
+def _mpmath_value(expr: sp.Function, prec: int, function) -> sp.Expr | None:
+    a, b = (arg._to_mpmath(prec) if arg.is_number else None for arg in expr.args)
+    if a is None or b is None:
+        return None
+    with mpmath.workprec(2 * prec + 30):
+        value = function(a, mpmath.sqrt(mpmath.mpmathify(a) ** 2 - mpmath.mpmathify(b) ** 2))
+    return sp.Float(mpmath.re(value), precision=prec)
+
+
+def _latex_parts(printer, a: sp.Expr, b: sp.Expr) -> tuple[str, str]:
+    """(e^{-a}, x√(c² − d²)) with x the common factor of a = cx and b = dx."""
+    common = sp.gcd(a, b)
+    root = sp.sqrt(sp.cancel(a / common) ** 2 - sp.cancel(b / common) ** 2)
+    return printer._print(sp.exp(-a)), printer._print(sp.Mul(common, root, evaluate=False))
+
+
+class damped_cosh(sp.Function):
+    """C(a, b) = e^{−a} cosh √(a² − b²), with a = γt (damping) and b = ωt (stiffness).
+
+    ∂C/∂a = −C + aS and ∂C/∂b = −bS, with S = :class:`damped_sinhc`. At critical damping C(a, a) = e^{−a}.
+
+    >>> a = sp.Symbol("a", positive=True)
+    >>> damped_cosh(a, a), damped_cosh(0, a), damped_cosh(a, 0).rewrite(sp.exp).expand()
+    (exp(-a), cos(a), 1/2 + exp(-2*a)/2)
+    """
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, a, b):
+        if b.could_extract_minus_sign():
+            return cls(a, -b)
+        if a == b or a == -b:
+            return sp.exp(-a)
+        return sp.cos(b) if a.is_zero else None
+
+    def fdiff(self, argindex=1):
+        a, b = self.args
+        s = damped_sinhc(a, b)
+        return a * s - self if argindex == 1 else -b * s
+
+    def _eval_rewrite_as_exp(self, a, b, **hints):
+        root = sp.sqrt(a**2 - b**2)
+        return (sp.exp(root - a) + sp.exp(-root - a)) / 2
+
+    def _eval_evalf(self, prec):
+        return _mpmath_value(self, prec, lambda a, root: mpmath.exp(-a) * mpmath.cosh(root))
+
+    def _eval_is_real(self):
+        return all(arg.is_real for arg in self.args) or None
+
+    def _latex(self, printer, exp=None):
+        decay, angle = _latex_parts(printer, *self.args)
+        text = rf"{decay} \cosh\left({angle}\right)"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+class damped_sinhc(sp.Function):
+    """S(a, b) = e^{−a} sinh √(a² − b²) / √(a² − b²), with a = γt and b = ωt. t·S(γt, ωt) is the Green's function.
+
+    ∂S/∂a = −S + a(C − S)/(a² − b²) and ∂S/∂b = −b(C − S)/(a² − b²), with C = :class:`damped_cosh`; the quotient is
+    removable at a = b. At critical damping S(a, a) = e^{−a}.
+
+    >>> a = sp.Symbol("a", positive=True)
+    >>> damped_sinhc(a, a), damped_sinhc(0, a)
+    (exp(-a), sin(a)/a)
+    """
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, a, b):
+        if b.could_extract_minus_sign():
+            return cls(a, -b)
+        if a == b or a == -b:
+            return sp.exp(-a)
+        return sp.sin(b) / b if a.is_zero else None
+
+    def fdiff(self, argindex=1):
+        a, b = self.args
+        quotient = (damped_cosh(a, b) - self) / (a**2 - b**2)
+        return a * quotient - self if argindex == 1 else -b * quotient
+
+    def _eval_rewrite_as_exp(self, a, b, **hints):
+        root = sp.sqrt(a**2 - b**2)
+        return (sp.exp(root - a) - sp.exp(-root - a)) / (2 * root)
+
+    def _eval_evalf(self, prec):
+        return _mpmath_value(
+            self, prec, lambda a, root: mpmath.exp(-a) * (mpmath.sinh(root) / root if root else mpmath.mpf(1))
+        )
+
+    def _eval_is_real(self):
+        return all(arg.is_real for arg in self.args) or None
+
+    def _latex(self, printer, exp=None):
+        decay, angle = _latex_parts(printer, *self.args)
+        text = rf"{decay} \frac{{\sinh\left({angle}\right)}}{{{angle}}}"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"

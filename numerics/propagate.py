@@ -1,0 +1,168 @@
+"""Driven recurrences over (steps, neurons), with hyper-parameters that may change at every step.
+
+A law is stepped from one recorded step to the next: a :class:`derive.DiscreteLaw` exactly, a continuous :class:`derive.Law`
+by the exact propagator of a drive that is constant over the step. Every factor is of size one, so nothing overflows
+however long the run; state is carried in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import scipy.linalg
+import sympy as sp
+
+from derive import DiscreteLaw, Law
+from derive.symbols import ARGUMENT_NAMES, FORM_NAMES, time
+
+Floats = np.ndarray
+HYPER = ("lr", "weight_decay", "momentum", "dampening")
+
+
+class PropagationError(ValueError):
+    """Arrays that do not describe a run of the law."""
+
+
+def propagate(
+    law: Law | DiscreteLaw,
+    initial: Floats,
+    drives: Mapping[str, Floats],
+    *,
+    step_size: float | Floats | None = None,
+    steps: int | None = None,
+    **hyper: float | Floats,
+) -> Floats:
+    """The charge at steps 0..T, from its initial value and the drive measured at every step.
+
+    Parameters
+    ----------
+    law
+        A discrete law (exact) or a continuous one.
+    initial
+        State at step 0, shape ``(neurons,)`` for the charge alone, or ``(k, neurons)``: charge and velocity overlap
+        (discrete law with momentum), charge and Q'(0) (oscillator; 0 if only the charge is given, as the paper has it).
+    drives
+        Name -> samples of shape ``(steps, neurons)``. A discrete law names them in ``law.drives``; a continuous one takes
+        ``law.drive_form``, constant over [t_n, t_{n+1}]. ``breaking`` may be left out and is then 0.
+    step_size
+        Continuous laws: time h_n advanced by step n, a number or shape ``(steps,)``.
+    steps
+        T, needed only where no drive and no array of hyper-parameters tells it.
+    **hyper
+        ``lr``, ``weight_decay``, ``momentum``, ``dampening``: numbers or shape ``(steps,)``, those the law has symbols for.
+
+    Returns
+    -------
+    array of shape ``(steps + 1, neurons)``, float64
+
+    Raises
+    ------
+    PropagationError
+        For missing or unknown drives and hyper-parameters, shapes that do not fit, values that are not finite.
+
+    Examples
+    --------
+    Weight decay alone multiplies a translation charge by 1 − ηλ at each step (Kunin et al. 2021, eq. 39):
+
+    >>> from derive import discrete_law, sgd, translation
+    >>> propagate(discrete_law(translation(), sgd()), np.array([1.0]), {}, steps=3, lr=0.5, weight_decay=1.0)[:, 0]
+    array([1.   , 0.5  , 0.25 , 0.125])
+    """
+    is_discrete = isinstance(law, DiscreteLaw)
+    names = tuple(law.drives) if is_discrete else tuple(filter(None, [law.drive_form]))
+    size = law.transition.shape[0] if is_discrete else (2 if law.is_oscillator else 1)
+    if not is_discrete and step_size is None:
+        raise PropagationError("step_size: expected the time advanced by a step, got None; it is lr*(1 - dampening)")
+    schedule = dict(hyper) if is_discrete else {**hyper, "step_size": step_size}
+    samples = _drives(names, drives)
+    total = _steps(samples, schedule, steps)
+    table = {name: _per_step(name, value, total) for name, value in schedule.items()}
+    state = _state(initial, size)
+    if isinstance(law, DiscreteLaw):
+        transition, gain = _matrix(law.transition, table, total), _matrix(law.drive_matrix, table, total)
+    else:
+        transition, gain = _continuous_matrices(law, table, total)
+    return _recur(transition, gain, state, [samples.get(name) for name in names])
+
+
+def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats | None]) -> Floats:
+    """x_{n+1} = A_n x_n + Σ_j B_n[:, j] f_n^j, keeping the first component."""
+    out = np.empty((len(transition) + 1, state.shape[1]))
+    out[0] = state[0]
+    for n, (a, b) in enumerate(zip(transition, gain, strict=True)):
+        state = a @ state
+        for j, sample in enumerate(samples):
+            if sample is not None:
+                state += b[:, j, None] * sample[n]
+        out[n + 1] = state[0]
+    return out
+
+
+def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tuple[Floats, Floats]:
+    """exp of the law's companion matrix bordered by its drive: (Φ(h), ∫_0^h Φ) in one, for each distinct step."""
+    drive = law.drive.subs({form(time): 1 for form in FORM_NAMES})
+    if law.is_oscillator:
+        rows = [[0, 1, 0], [-law.stiffness / law.mass, -law.damping / law.mass, drive / law.mass], [0, 0, 0]]
+    else:
+        rows = [[-law.stiffness / law.damping, drive / law.damping], [0, 0]]
+    h = table.pop("step_size")
+    if (h < 0).any():
+        raise PropagationError("step_size: expected steps forward in time, got a negative one")
+    generators = _matrix(sp.ImmutableMatrix(rows), table, steps) * h[:, None, None]
+    distinct, inverse = np.unique(generators.reshape(steps, -1), axis=0, return_inverse=True)
+    flows = scipy.linalg.expm(distinct.reshape(-1, len(rows), len(rows)))[inverse.ravel()]
+    columns = 1 if law.drive_form else 0
+    return flows[:, :-1, :-1], flows[:, :-1, -1:][:, :, :columns]
+
+
+def _matrix(matrix: sp.ImmutableMatrix, table: dict[str, Floats], steps: int) -> Floats:
+    """A SymPy matrix in the hyper-parameters, evaluated at each step: shape ``(steps, *matrix.shape)``."""
+    symbols = sorted(matrix.free_symbols, key=str)
+    needed = {ARGUMENT_NAMES[symbol] for symbol in symbols}
+    unknown = set(table) - set(HYPER)
+    if needed - set(table) or unknown:
+        raise PropagationError(f"hyper-parameters: expected {sorted(needed)}, got {sorted(table)}")
+    out = np.empty((steps, *matrix.shape))
+    for index, entry in np.ndenumerate(np.array(matrix.tolist(), dtype=object).reshape(matrix.shape)):
+        function: Callable[..., Floats] = sp.lambdify(symbols, entry, "numpy")
+        out[(slice(None), *index)] = function(*(table[ARGUMENT_NAMES[symbol]] for symbol in symbols))
+    return out
+
+
+def _drives(names: tuple[str, ...], drives: Mapping[str, Floats]) -> dict[str, Floats]:
+    missing, unknown = set(names) - set(drives) - {"breaking"}, set(drives) - set(names)
+    if missing or unknown:
+        raise PropagationError(f"drives: expected {names}, got {tuple(drives)}")
+    return {name: _finite(name, np.asarray(values)) for name, values in drives.items()}
+
+
+def _steps(samples: dict[str, Floats], schedule: Mapping[str, float | Floats], steps: int | None) -> int:
+    lengths = {name: len(x) for name, x in samples.items()}
+    lengths |= {name: np.shape(x)[0] for name, x in schedule.items() if np.ndim(x)}
+    lengths |= {} if steps is None else {"steps": steps}
+    if len(set(lengths.values())) != 1:
+        raise PropagationError(f"steps: expected one number of steps, got {lengths or 'none'}")
+    return next(iter(lengths.values()))
+
+
+def _per_step(name: str, value: float | Floats, steps: int) -> Floats:
+    array = _finite(name, np.asarray(value, dtype=np.float64))
+    if array.shape not in ((), (steps,)):
+        raise PropagationError(f"{name}: expected a number or shape ({steps},), got shape {array.shape}")
+    return np.broadcast_to(array, (steps,))
+
+
+def _state(initial: Floats, size: int) -> Floats:
+    array = _finite("initial", np.asarray(initial, dtype=np.float64))
+    if array.ndim == 1:
+        array = np.concatenate([array[None], np.zeros((size - 1, len(array)))])
+    if array.ndim != 2 or len(array) != size:
+        raise PropagationError(f"initial: expected shape (neurons,) or ({size}, neurons), got {np.shape(initial)}")
+    return array
+
+
+def _finite(name: str, array: Floats) -> Floats:
+    if not np.isfinite(array).all():
+        raise PropagationError(f"{name}: expected finite numbers, got NaN or infinity")
+    return array
