@@ -4,6 +4,7 @@ from derive.derivation import Derivation, DerivationError, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.law import Law, law
 from derive.modified_equation import ModifiedEquation, UnsupportedError, modified_flow, modified_loss
+from derive.rendering import render
 from derive.solution import Solution, SolutionError, solve
 from derive.symmetry import Identity, Symmetry, SymmetryError, rescale, scale, translation
 from derive.update_rule import UpdateRule, UpdateRuleError, gradient_flow, sgd
@@ -28,6 +29,7 @@ __all__ = [
     "law",
     "modified_flow",
     "modified_loss",
+    "render",
     "rescale",
     "scale",
     "sgd",

@@ -28,7 +28,7 @@ class Step:
     rule
         The name of what is done: ``"project on the generator"``.
     reason
-        Why it may be done, in a sentence.
+        Why it may be done, in a sentence; formulas in it are LaTeX between dollars.
     given
         The facts used, as pairs (expression, what it is known to equal). Applied to ``before - after`` by the check.
     dropped
@@ -61,7 +61,8 @@ class Step:
     source: str = ""
 
     def __post_init__(self) -> None:
-        left = _unexplained(sp.expand(self.before - self.after).subs(dict(self.given)), self.dropped)
+        known = dict(self.given)
+        left = _unexplained(sp.expand(self.before.subs(known) - self.after.subs(known)), self.dropped)
         if left != 0:
             raise DerivationError(f"step {self.rule!r}: before - after = {left}, expected {self.dropped}")
 
@@ -120,6 +121,17 @@ class Derivation:
         return rf"$\begin{{aligned}}{rows}\end{{aligned}}$"
 
 
+_PLAIN = (("$", ""), (r"\langle ", "<"), (r"\rangle", ">"), (r"\dot\theta", "theta'"), (r"\,", " "), (r"\nabla", "grad"),
+          (r"\to", "->"), ("\\", ""), ("{", ""), ("}", ""))  # fmt: skip
+
+
+def _plain(reason: str) -> str:
+    """A reason without its LaTeX: ``$\\langle g, X\\rangle = 0$`` -> ``<g, X> = 0``."""
+    for latex, text in _PLAIN:
+        reason = reason.replace(latex, text)
+    return reason
+
+
 def _source(step: Step) -> str:
     return f" ({step.source})" if step.source else ""
 
@@ -130,7 +142,7 @@ def _relation(step: Step) -> str:
 
 
 def _step_text(number: int, step: Step) -> str:
-    lines = [f"\n{number}. {step.rule}: {step.reason}{_source(step)}", f"     {step.before}", f"   = {step.after}"]
+    lines = [f"\n{number}. {step.rule}: {_plain(step.reason)}{_source(step)}", f"     {step.before}", f"   = {step.after}"]
     if step.dropped != 0:
         lines.append(f"   dropped: {step.dropped}")
     return "\n".join(lines)

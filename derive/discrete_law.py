@@ -194,11 +194,9 @@ def _names(symmetry: Symmetry) -> dict[sp.Expr, sp.Expr]:
 
 
 def _plain_steps(symmetry: Symmetry, rule: UpdateRule) -> tuple[Step, ...]:
-    moved = ip.theta - rule.lr * (ip.gradient + rule.weight_decay * ip.theta)
-    facts = tuple(_names(symmetry).items())
-    before = _charge_of(symmetry, moved)
-    return (Step(before, sp.expand(before.subs(dict(facts))), "charge after the step", "theta_{n+1} = theta_n - eta d_n, "
-                 "d_n = g_n + lambda theta_n, put into Q", facts, source="Kunin et al. 2021, App. I"),)  # fmt: skip
+    before = _charge_of(symmetry, ip.theta - rule.lr * (ip.gradient + rule.weight_decay * ip.theta))
+    reason = r"$\theta_{n+1} = \theta_n - \eta(g_n + \lambda\theta_n)$"
+    return (_named_step(before, "charge after the step", reason, _names(symmetry)),)
 
 
 def _momentum_steps(symmetry: Symmetry, rule: UpdateRule) -> tuple[Step, ...]:
@@ -214,17 +212,19 @@ def _momentum_steps(symmetry: Symmetry, rule: UpdateRule) -> tuple[Step, ...]:
         facts[bilinear(ip.direction, ip.next_velocity)] = DRIVES["direction"]
     moved = ip.theta - rule.lr * ip.direction
     charge, overlap = _charge_of(symmetry, moved), _overlap(symmetry, ip.next_velocity, moved)
-    return tuple(_named_step(before, rule_name, facts) for before, rule_name in
-                 ((charge, "charge after the step"), (overlap, "overlap of velocity and generator after the step")))  # fmt: skip
+    reason = r"$\theta_{n+1} = \theta_n - \eta d_n$, $v_{n+1} = \beta v_n + (1 - \alpha)(g_n + \lambda\theta_n)$"
+    return (
+        _named_step(charge, "charge after the step", reason, facts),
+        _named_step(overlap, "overlap of velocity and generator after the step", reason, facts),
+    )
 
 
-def _named_step(before: sp.Expr, name: str, facts: dict[sp.Expr, sp.Expr]) -> Step:
+def _named_step(before: sp.Expr, rule: str, reason: str, facts: dict[sp.Expr, sp.Expr]) -> Step:
     after = before
     for _ in range(2):  # d_n and v_{n+1} are expanded first, then what they are made of is named
         after = sp.expand(after.subs(facts))
     closed = tuple((word, sp.expand(value.subs(facts))) for word, value in facts.items())
-    reason = "theta_{n+1} = theta_n - eta d_n, v_{n+1} = beta v_n + a (g_n + lambda theta_n)"
-    return Step(before, after, name, reason, closed)
+    return Step(before, after, rule, reason, closed, source="Kunin et al. 2021, App. I")
 
 
 def _assemble(symmetry: Symmetry, rule: UpdateRule, steps: tuple[Step, ...]) -> DiscreteLaw:

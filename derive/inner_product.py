@@ -47,7 +47,7 @@ class Inner(sp.Expr):
         return True
 
     def _sympystr(self, printer):
-        left, right = (printer._print(word).replace("*", " ") for word in self.args)
+        left, right = (printer._print(word) if word.is_Add else str(word).replace("*", " ") for word in self.args)
         return f"<{left}, {right}>"
 
     def _latex(self, printer, exp=None):
@@ -57,18 +57,21 @@ class Inner(sp.Expr):
 
 
 def word_latex(word: sp.Expr) -> str:
-    """LaTeX of a word: ``H*g`` -> ``H g``."""
+    """LaTeX of a word: ``H*g`` -> ``H g``; of a sum, word by word."""
+    if word.is_Add:
+        scaled = ((sp.latex(c), word_latex(w)) for w, c in words(word).items())
+        return " + ".join(w if c == "1" else rf"\left({c}\right) {w}" for c, w in scaled)
     return " ".join(_LATEX.get(letter, str(letter)) for letter in word_letters(word))
 
 
 def word_letters(word: sp.Expr) -> tuple[sp.Symbol, ...]:
     """The letters of a word, left to right."""
-    powers = (factor.as_base_exp() for factor in sp.Mul.make_args(word))
+    powers = (factor.as_base_exp() for factor in sp.Mul.make_args(word) if not factor.is_commutative)
     return tuple(letter for base, exponent in powers for letter in [base] * int(exponent))
 
 
 def _length(word: sp.Expr) -> int:
-    return len(word_letters(word))
+    return sum(len(word_letters(term)) for term in sp.Add.make_args(word))
 
 
 def words(vector: sp.Expr) -> dict[sp.Expr, sp.Expr]:

@@ -96,7 +96,7 @@ class Law:
 
     def __str__(self) -> str:
         terms = [(self.mass, "*Q''"), (self.damping, "*Q'"), (self.stiffness, "*Q")]
-        left = " + ".join(f"({value}){name}" if value != 1 else name[1:] for value, name in terms if value != 0)
+        left = " + ".join(_factor_text(value) + name if value != 1 else name[1:] for value, name in terms if value != 0)
         return f"{left} = {self.drive}"
 
     def _repr_latex_(self) -> str:
@@ -107,6 +107,10 @@ class Law:
             letter, name = ("g", "q(t)") if self.drive_form == "gradient" else (r"\dot\theta", "k(t)")
             where += rf",\; {name} = {self.symmetry.form_latex(letter)}"
         return rf"${left} = {sp.latex(self.drive)}, \qquad {where}$"
+
+
+def _factor_text(value: sp.Expr) -> str:
+    return f"({value})" if value.is_Add or value.is_Mul else str(value)
 
 
 def _factor_latex(value: sp.Expr) -> str:
@@ -177,8 +181,8 @@ def _equation_of_learning(rule: UpdateRule, order: int, form: Form | None) -> Mo
 
 def _project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, tuple[Step, ...]]:
     """The passes: project, move H onto X, use invariance, close, name the charge. Each is a checked step."""
-    steps = []
-    expr = _projection(equation, symmetry)
+    first = _projection(equation, symmetry)
+    steps, expr = [first], first.after
     for one_pass in (_move_hessian, _use_invariance, _close, _name_charge):
         step = one_pass(expr, symmetry, equation)
         expr = step.after
@@ -187,12 +191,22 @@ def _project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, t
     return expr, tuple(steps)
 
 
-def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> sp.Expr:
+def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> Step:
     """⟨Σ c_k θ^(k) − f, X⟩, times p in an equation of first order, so that it starts with Q' = ⟨pX, θ'⟩."""
     derivatives = (ip.theta_dot, ip.theta_ddot)
-    left = sum(c * ip.inner(d, ip.generator) for c, d in zip(equation.coefficients, derivatives, strict=False))
     factor = symmetry.degree if len(equation.coefficients) == 1 else 1
-    return sp.expand(factor * (left - ip.inner(equation.field, ip.generator)))
+    moving = sp.Add(*(c * d for c, d in zip(equation.coefficients, derivatives, strict=False)))
+    vector = sp.expand(moving - equation.field)
+    whole = ip.Inner(ip.generator, vector)
+    expanded = ip.inner(vector, ip.generator)
+    return Step(
+        factor * whole,
+        sp.expand(factor * expanded),
+        "project on the generator",
+        "the equation of learning times the generator $X$ of the symmetry, term by term; from here on the expressions are 0",
+        ((whole, expanded),),
+        source="Kunin et al. 2021, section 6 (ii)",
+    )
 
 
 def _move_hessian(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
@@ -201,10 +215,9 @@ def _move_hessian(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation)
     return Step(
         expr,
         ip.move_operators(expr, onto=ip.generator),
-        "project on the generator X",
-        "the equation of learning, multiplied by X; the Hessian is symmetric, <H u, X> = <u, H X>",
+        "move the Hessian onto the generator",
+        r"the Hessian is symmetric, $\langle H u, X\rangle = \langle u, H X\rangle$",
         facts,
-        source="Kunin et al. 2021, section 6 (ii)",
     )
 
 
@@ -221,7 +234,7 @@ def _use_invariance(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquatio
         expr,
         sp.expand(expr.subs(dict(facts))),
         "use invariance",
-        "the loss does not change along X: <g, X> = 0 and H X = -M g",
+        r"the loss does not change along $X$: $\langle g, X\rangle = 0$ and, differentiated once more, $H X = -M g$",
         tuple(facts),
         source="Kunin et al. 2021, eq. 1–8",
     )
@@ -237,7 +250,7 @@ def _close(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Ste
         expr,
         sp.expand(expr.subs(mixed, value)),
         "close at leading order",
-        "this term is already O(h), so the gradient in it may be taken from the equation of learning at order 0",
+        "this term is already $O(h)$, so the gradient in it may be taken from the equation of learning at order 0",
         ((mixed, value),),
     )
 
@@ -258,7 +271,10 @@ def _name_charge(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) 
         raise UnsupportedError(
             f"symmetry: the law of {symmetry.name!r} does not close in its charge, {named.atoms(ip.Inner)} remain"
         )
-    return Step(expr, named, "name the charge", f"grad Q = {p} X, so <theta', X> = Q'/{p}; product rule", facts)
+    reason = rf"$\nabla Q = {p} X$, so $\langle \dot\theta, X\rangle = Q'/{p}$, and the product rule for $Q''$"
+    if p == 1:
+        reason = r"$\nabla Q = X$, so $\langle \dot\theta, X\rangle = Q'$"
+    return Step(expr, named, "name the charge", reason, facts)
 
 
 def _check_gradient_of_charge(symmetry: Symmetry) -> None:
@@ -279,8 +295,8 @@ def _drop_weight_decay_squared(expr: sp.Expr, steps: tuple[Step, ...], rule: Upd
     if dropped == 0:
         return expr, steps
     after = sp.expand(expr - dropped)
-    step = Step(expr, after, "drop O(eta lambda^2)", "the paper takes lambda to be as small as eta", (), dropped,
-                "Kunin et al. 2021, App. E")  # fmt: skip
+    reason = r"the paper takes $\lambda$ to be as small as $\eta$"
+    step = Step(expr, after, "drop the square of weight decay", reason, (), dropped, "Kunin et al. 2021, App. E")
     return after, (*steps, step)
 
 

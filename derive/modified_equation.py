@@ -86,7 +86,7 @@ def flow_limit(rule: UpdateRule) -> ModifiedEquation:
             left.subs(E, sp.exp(h * D)) / h,
             speed * D,
             "limit of small steps",
-            "E = exp(hD), one step advances time by h, and only the lowest power of h is kept: A(E)/h -> A'(1) D",
+            "$E = e^{hD}$, one step advances time by $h$, and only the lowest power of $h$ is kept: $A(E)/h \\to A'(1) D$",
             dropped=sp.Order(h),
             source="Kunin et al. 2021, App. C",
         ),
@@ -121,9 +121,10 @@ def modified_loss(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
     flow = ip.theta + eta * field + eta**2 / 2 * curvature
     step = Step(
         ip.theta + eta * first,
-        sp.expand(flow),
+        flow,
         "backward error analysis",
-        "the map equals the flow of f0 + eta f1 for the time eta, theta + eta f + eta^2/2 f'f + O(eta^3), if f1 = -f0'f0/2",
+        r"the step equals the flow of $f = f_0 + \eta f_1$ for the time $\eta$, "
+        r"$\theta + \eta f + \eta^2 f_0'f_0/2 + O(\eta^3)$, if $f_1 = -f_0'f_0/2$; here $f_0 = -g - \lambda\theta$",
         source="Kunin et al. 2021, eq. 16, 27",
     )
     return ModifiedEquation(rule, 1, "modified loss", (sp.S.One,), field, Derivation("modified loss", (step,)))
@@ -148,15 +149,19 @@ def modified_flow(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
     left, right = (polynomial.subs(E, sp.exp(h * D)) for polynomial in rule.shift_polynomials)
     ladder = sp.expand(sp.series(left / h, h, 0, order + 1).removeO())
     gain = sp.expand(sp.series(right, h, 0, order + 1).removeO())
-    source = "Kunin et al. 2021, App. D.2, G"
-    steps = (
-        Step(left / h, ladder, "Taylor expansion of A", "E = exp(hD) shifts theta(t) by one step", (),
-             sp.Order(h ** (order + 1)), source),
-        Step(right, gain, "Taylor expansion of B", "the same shift acts on the gradient, if the rule looks at two of them",
-             (), sp.Order(h ** (order + 1)), source),
-    )  # fmt: skip
+    small = sp.Order(h ** (order + 1))
+    steps = [
+        _expansion(left / h, ladder, "A", r"$E = e^{hD}$ shifts $\theta(t)$ by one step", small),
+        _expansion(right, gain, "B", "the same shift acts on the gradients that the rule looks at", small),
+    ]
+    told = tuple(step for step in steps if step.after != step.before)
     coefficients = tuple(sp.factor(ladder.coeff(D, k)).subs(h, rule.step_size) for k in range(1, order + 2))
     total = regularized_gradient(rule)
     change = directional_derivative(total, ip.theta_dot)
     field = -sp.expand(gain.coeff(D, 0) * total + gain.coeff(D, 1).subs(h, rule.step_size) * change)
-    return ModifiedEquation(rule, order, "modified flow", coefficients, field, Derivation("modified flow", steps))
+    return ModifiedEquation(rule, order, "modified flow", coefficients, field, Derivation("modified flow", told))
+
+
+def _expansion(before: sp.Expr, after: sp.Expr, side: str, reason: str, small: sp.Order) -> Step:
+    rule = rf"$A(E)\,\theta = -h B(E)\,(g + \lambda\theta)$; {reason}"
+    return Step(before, after, f"Taylor expansion of {side}", rule, (), small, "Kunin et al. 2021, App. D.2, G")

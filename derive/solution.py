@@ -82,6 +82,16 @@ class Solution:
         """Q(t), whole: homogeneous part and ∫_0^t G(t − τ) f(τ) dτ, unevaluated."""
         return self.homogeneous + _driven(self.green, self.law.drive)
 
+    @property
+    def formula(self) -> sp.Expr:
+        """Q(t) in the rates κ, or γ and ω, as a reader would write it."""
+        return self.homogeneous_form + _driven(self.green_form, self.law.drive)
+
+    @property
+    def elementary(self) -> sp.Expr:
+        """``expr`` by exponentials and square roots, for use without nmech: exact, but 0/0 at critical damping."""
+        return self.expr.rewrite(sp.exp)
+
     def residual(self) -> sp.Expr:
         """What is left when the formula is put into the law: 0.
 
@@ -129,7 +139,7 @@ class Solution:
         return data
 
     def _repr_latex_(self) -> str:
-        formula = sp.latex(self.homogeneous_form + _driven(self.green_form, self.law.drive))
+        formula = sp.latex(self.formula)
         where = r",\; ".join(rf"{sp.latex(symbol)} = {sp.latex(value)}" for symbol, value in self.rates)
         return rf"$Q(t) = {formula}, \qquad {where}$"
 

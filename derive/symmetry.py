@@ -182,10 +182,10 @@ class Symmetry:
         return sp.diff(moved, s).subs(s, self.identity).doit()
 
     def form_latex(self, letter: str) -> str:
-        """The bilinear form ⟨x, x⟩_M (for a translation ⟨x, 1⟩) as a reader writes it, for the vector ``letter``.
+        r"""The bilinear form ⟨x, x⟩_M (for a translation ⟨x, 1⟩) as a reader writes it, for the vector ``letter``.
 
-        >>> rescale().form_latex("g"), translation().form_latex(r"\\theta")
-        ('|g_{A1}|^2 - |g_{A2}|^2', '\\\\langle \\\\theta_{A}, 1\\\\rangle')
+        >>> rescale().form_latex("g"), translation().form_latex(r"\theta")
+        ('|g_{A1}|^2 - |g_{A2}|^2', '\\langle \\theta_{A}, 1\\rangle')
         """
         names = {x: f"{letter}_{{{str(x).partition('_')[2]}}}" for x in self.coordinates}
         text = ""

@@ -25,20 +25,26 @@ class KernelError(ValueError):
     """An expression that has no kernel, or arguments that a kernel cannot take."""
 
 
+_FUNCTIONS = {
+    sp.exp: "{lib}.exp",
+    sp.cos: "{lib}.cos",
+    sp.sin: "{lib}.sin",
+    damped_cosh: "damped_cosh",
+    damped_sinhc: "damped_sinhc",
+}
+
+
 class _Printer(PythonCodePrinter):
     """SymPy -> source over one array library; a node it does not know is refused by name."""
-
-    _known = {sp.exp: "{lib}.exp", sp.cos: "{lib}.cos", sp.sin: "{lib}.sin", damped_cosh: "damped_cosh",
-              damped_sinhc: "damped_sinhc"}  # fmt: skip
 
     def __init__(self, backend: Backend):
         super().__init__({"fully_qualified_modules": False})
         self.library = {"numpy": "np", "torch": "torch"}[backend]
 
     def _print_Function(self, expr):
-        name = self._known.get(expr.func)
+        name = _FUNCTIONS.get(expr.func)
         if name is None:
-            raise KernelError(f"solution: expected functions {sorted(f.__name__ for f in self._known)}, got {expr.func}")
+            raise KernelError(f"solution: expected functions {sorted(f.__name__ for f in _FUNCTIONS)}, got {expr.func}")
         return f"{name.format(lib=self.library)}({', '.join(map(self._print, expr.args))})"
 
     _print_exp = _print_cos = _print_sin = _print_Function
@@ -99,7 +105,7 @@ class Kernel:
         return self._evaluate("homogeneous", t, values)
 
     def green(self, t: Array, **values: Array) -> Array:
-        """G(t), the response of the charge to a unit impulse of the law's drive at time 0; 0 for t < 0 is not needed."""
+        """G(t) for t ≥ 0, the response of the charge to a unit impulse of the law's drive at time 0."""
         return self._evaluate("green", t, {k: v for k, v in values.items() if k in self.arguments("green")})
 
     def arguments(self, part: str = "homogeneous") -> tuple[str, ...]:
@@ -171,9 +177,8 @@ def _function_source(name: str, solution: Solution, backend: Backend) -> str:
     lines = [f"{printer.doprint(left)} = {printer.doprint(right)}" for left, right in (*used, *shared)]
     arguments = "".join(f", {argument}" for argument in _argument_names(getattr(solution, name)))
     star = ", *" if arguments else ""
-    text = "\n".join(
-        f"    {line}".rstrip() for line in (*_docstring(name, solution), *lines, f"return {printer.doprint(body)}")
-    )
+    lines = [*_docstring(name, solution), *lines, f"return {printer.doprint(body)}"]
+    text = "\n".join(f"    {line}".rstrip() for line in lines)
     return f"def {name}(t{star}{arguments}):\n{text}\n"
 
 

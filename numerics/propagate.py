@@ -31,6 +31,7 @@ def propagate(
     *,
     step_size: float | Floats | None = None,
     steps: int | None = None,
+    keep: Floats | None = None,
     **hyper: float | Floats,
 ) -> Floats:
     """The charge at steps 0..T, from its initial value and the drive measured at every step.
@@ -49,12 +50,14 @@ def propagate(
         Continuous laws: time h_n advanced by step n, a number or shape ``(steps,)``.
     steps
         T, needed only where no drive and no array of hyper-parameters tells it.
+    keep
+        Which of the steps 0..T to return, increasing; all of them if left out.
     **hyper
         ``lr``, ``weight_decay``, ``momentum``, ``dampening``: numbers or shape ``(steps,)``, those the law has symbols for.
 
     Returns
     -------
-    array of shape ``(steps + 1, neurons)``, float64
+    array of shape ``(steps + 1, neurons)``, or ``(len(keep), neurons)``, float64
 
     Raises
     ------
@@ -83,20 +86,31 @@ def propagate(
         transition, gain = _matrix(law.transition, table, total), _matrix(law.drive_matrix, table, total)
     else:
         transition, gain = _continuous_matrices(law, table, total)
-    return _recur(transition, gain, state, [samples.get(name) for name in names])
+    kept = np.arange(total + 1) if keep is None else _kept(keep, total)
+    return _recur(transition, gain, state, [samples.get(name) for name in names], kept)
 
 
-def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats | None]) -> Floats:
-    """x_{n+1} = A_n x_n + Σ_j B_n[:, j] f_n^j, keeping the first component."""
-    out = np.empty((len(transition) + 1, state.shape[1]))
-    out[0] = state[0]
-    for n, (a, b) in enumerate(zip(transition, gain, strict=True)):
-        state = a @ state
+def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats | None], keep: Floats) -> Floats:
+    """x_{n+1} = A_n x_n + Σ_j B_n[:, j] f_n^j; the first component at the steps in ``keep``."""
+    out = np.empty((len(keep), state.shape[1]))
+    rows = dict(zip(keep.tolist(), out, strict=True))
+    for n in range(len(transition) + 1):
+        if n in rows:
+            rows[n][:] = state[0]
+        if n == len(transition):
+            break
+        state = transition[n] @ state
         for j, sample in enumerate(samples):
             if sample is not None:
-                state += b[:, j, None] * sample[n]
-        out[n + 1] = state[0]
+                state += gain[n][:, j, None] * sample[n]
     return out
+
+
+def _kept(keep: Floats, steps: int) -> Floats:
+    array = np.asarray(keep)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or (np.diff(array, prepend=-1) <= 0).any() or (array > steps).any():
+        raise PropagationError(f"keep: expected increasing steps between 0 and {steps}, got {keep}")
+    return array
 
 
 def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tuple[Floats, Floats]:
