@@ -95,6 +95,7 @@ def _add_train(commands: Any) -> None:
         ("momentum", float, 0.0, "momentum β"),
         ("dampening", float, 0.0, "dampening α"),
         ("weight-decay", float, 0.0, "weight decay λ"),
+        ("clip", float, 0.0, "largest norm of the gradient, 0 for no clipping"),
         ("every", int, 1, "steps between two measured charges"),
         ("seed", int, 0, "seed of initialisation and shuffling"),
     ):
@@ -160,56 +161,17 @@ def _derive(options: argparse.Namespace) -> None:
         print(derive.render(derive.solve(derive.law(symmetry, rule, options.order)), options.format))
 
 
-def _model(options: argparse.Namespace, classes: int) -> Any:
-    from torch_bridge import vgg16
-
-    return vgg16(options.model == "vgg16-bn", width=options.width, input_size=options.input_size, classes=classes)
-
-
 def _symmetries(options: argparse.Namespace) -> None:
-    import torch
+    from torch_bridge.commands import build_model, describe_symmetries
 
-    from torch_bridge import find_symmetries
-
-    torch.manual_seed(0)
-    classes = options.classes or 200
-    model = _model(options, classes)
-    x = torch.randn(4, 3, options.input_size, options.input_size)
-    found = find_symmetries(model, x)
-    for group in found.groups:
-        print(f"{group.kind:<12} {group.neurons:>6}  {group.label}")
-    for kind, count in found.counts().items():
-        print(f"{kind}: {count:,}")
-    print(f"in all: {sum(found.counts().values()):,}")
-    for reason in found.blocked:
-        print(f"not claimed: {reason}")
-    if options.certify:
-        print(found.certify(torch.nn.functional.cross_entropy, (x, torch.randint(classes, (4,)))))
+    model, classes = build_model(options.model, options.width, options.input_size, options.classes)
+    print(describe_symmetries(model, options.input_size, classes, certify=options.certify))
 
 
 def _train(options: argparse.Namespace) -> None:
-    import torch
+    from torch_bridge.commands import train_model
 
-    from torch_bridge import Training, open_dataset, train
-
-    torch.manual_seed(options.seed)
-    images = open_dataset(options.data, input_size=options.input_size)
-    model = _model(options, options.classes or images.classes)
-    names = (
-        "steps",
-        "batch_size",
-        "seed",
-        "lr",
-        "momentum",
-        "dampening",
-        "nesterov",
-        "weight_decay",
-        "cosine",
-        "every",
-        "device",
-    )
-    training = Training(**{name: getattr(options, name) for name in names})
-    log = train(model, images, training, options.out, meta={"model": options.model, "width": options.width})
+    log = train_model(vars(options))
     print(f"recorded {log.steps} steps of {sum(g.neurons for g in log.groups):,} charges in {log.path}")
     print(f"next:  nmech evaluate {log.path}")
 

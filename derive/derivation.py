@@ -6,6 +6,7 @@ used, the difference must vanish identically (or, for a truncation, be of the or
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import sympy as sp
@@ -121,14 +122,24 @@ class Derivation:
         return rf"$\begin{{aligned}}{rows}\end{{aligned}}$"
 
 
-_PLAIN = (("$", ""), (r"\langle ", "<"), (r"\rangle", ">"), (r"\dot\theta", "theta'"), (r"\,", " "), (r"\nabla", "grad"),
-          (r"\to", "->"), ("\\", ""), ("{", ""), ("}", ""))  # fmt: skip
+_PLAIN = (
+    (r"\$|\\,", ""),
+    (r"\\langle ", "<"),
+    (r"\\rangle", ">"),
+    (r"\\dot\\theta", "theta'"),
+    (r"\\nabla", "grad"),
+    (r"\\to\b", "->"),
+    (r"\{", "("),
+    (r"\}", ")"),
+    (r"\\([a-z]+)\s*", r"\1 "),
+    (r" (?=[),;^_]|$)", ""),
+)
 
 
 def _plain(reason: str) -> str:
-    """A reason without its LaTeX: ``$\\langle g, X\\rangle = 0$`` -> ``<g, X> = 0``."""
+    r"""A reason without its LaTeX: ``$\langle g, X\rangle = 0$`` -> ``<g, X> = 0``."""
     for latex, text in _PLAIN:
-        reason = reason.replace(latex, text)
+        reason = re.sub(latex, text, reason)
     return reason
 
 
