@@ -194,8 +194,8 @@ def _project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, t
 def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> Step:
     """⟨Σ c_k θ^(k) − f, X⟩, times p in an equation of first order, so that it starts with Q' = ⟨pX, θ'⟩."""
     derivatives = (ip.theta_dot, ip.theta_ddot)
-    factor = symmetry.degree if len(equation.coefficients) == 1 else 1
-    moving = sp.Add(*(c * d for c, d in zip(equation.coefficients, derivatives, strict=False)))
+    factor = symmetry.degree if len(equation.time_coefficients) == 1 else 1
+    moving = sp.Add(*(c * d for c, d in zip(equation.time_coefficients, derivatives, strict=False)))
     vector = sp.expand(moving - equation.field)
     whole = ip.Inner(ip.generator, vector)
     expanded = ip.inner(vector, ip.generator)
@@ -242,7 +242,7 @@ def _use_invariance(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquatio
 
 def _close(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
     """A gradient that meets a velocity is replaced by the equation of learning at leading order: g = −c_1θ' − λθ + O(h)."""
-    speed = equation.coefficients[0]
+    speed = equation.time_coefficients[0]
     mixed = ip.Inner(ip.theta_dot, ip.linear_part * ip.gradient)
     value = -speed * ip.Inner(ip.theta_dot, ip.linear_part * ip.theta_dot)
     value -= equation.rule.weight_decay * ip.inner(ip.theta_dot, ip.generator)

@@ -35,7 +35,7 @@ class ModifiedEquation:
     ----------
     rule, order, form
         What it is the equation of, the highest power of h kept, and which of the three forms it has.
-    coefficients
+    time_coefficients
         c_1, c_2, …: scalars in front of θ', θ'', ….
     field
         f as words: ``g`` = ∇L, ``H`` = ∇²L, ``theta``, ``theta'``.
@@ -46,14 +46,14 @@ class ModifiedEquation:
     rule: UpdateRule
     order: int
     form: Form
-    coefficients: tuple[sp.Expr, ...]
+    time_coefficients: tuple[sp.Expr, ...]
     field: sp.Expr
     derivation: Derivation
 
     def _repr_latex_(self) -> str:
         dots = [r"\dot\theta", r"\ddot\theta", r"\dddot\theta"]
         left = " + ".join(
-            rf"\left({sp.latex(c)}\right) {d}" for c, d in zip(self.coefficients, dots, strict=False) if c != 0
+            rf"\left({sp.latex(c)}\right) {d}" for c, d in zip(self.time_coefficients, dots, strict=False) if c != 0
         )
         right = " + ".join(rf"\left({sp.latex(c)}\right) {ip.word_latex(word)}" for word, c in ip.words(self.field).items())
         return rf"${left} = {right}$"
@@ -136,7 +136,7 @@ def modified_flow(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
     Order 1 of the heavy ball is (h(1+β)/2)θ'' + (1−β)θ' = −g − λθ (Kunin et al. 2021, eq. 17, 32):
 
     >>> from derive.update_rule import sgd
-    >>> modified_flow(sgd(momentum=True, weight_decay=False)).coefficients
+    >>> modified_flow(sgd(momentum=True, weight_decay=False)).time_coefficients
     (1 - beta, eta*(beta + 1)/2)
 
     Raises

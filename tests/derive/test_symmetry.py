@@ -1,0 +1,206 @@
+"""Generators, charges and identities, against Kunin et al. 2021, section 3, 4 and appendix A."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+import sympy as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derive import Symmetry, SymmetryError, law, rescale, scale, sgd, translation
+from derive.equality import random_rationals
+from derive.symbols import group_parameter as s
+from derive.symmetry import _agreeing
+from tests.derive.known_systems import INVARIANT_LOSSES, NOT_INVARIANT, SYMMETRIES
+
+A, A1, A2 = sp.symbols("theta_A theta_A1 theta_A2", real=True)
+ONE, ZERO = sp.S.One, sp.S.Zero
+
+
+def at_random(expressions, symbols, points=5):
+    """Exact values of the expressions at random rational points."""
+    chosen = zip(range(points), random_rationals(list(symbols), seed=1), strict=False)
+    return [sp.cancel(e).xreplace(point) for _, point in chosen for e in expressions]
+
+
+# The three families
+
+
+@pytest.mark.parametrize(
+    ("family", "generator", "charge", "degree"),
+    [
+        ("translation", (ONE,), A, 1),  # eq. 3, 11
+        ("scale", (A,), A**2, 2),  # eq. 5, 12
+        ("rescale", (A1, -A2), A1**2 - A2**2, 2),  # eq. 7, 13
+    ],
+)
+def test_generator_and_charge_are_those_of_the_paper(family, generator, charge, degree):
+    symmetry = SYMMETRIES[family]()
+    assert (symmetry.generator, symmetry.charge, symmetry.degree) == (generator, charge, degree)
+
+
+def test_gradient_identities_are_equations_3_5_7():
+    one, two = sp.Function("L")(A), sp.Function("L")(A1, A2)
+    assert translation().gradient_identity.coordinates == (one.diff(A),)
+    assert scale().gradient_identity.coordinates == (A * one.diff(A),)
+    assert rescale().gradient_identity.coordinates == (A1 * two.diff(A1) - A2 * two.diff(A2),)
+
+
+def test_hessian_identities_are_equations_4_6_8():
+    one, two = sp.Function("L")(A), sp.Function("L")(A1, A2)
+    assert translation().hessian_identity.coordinates == (one.diff(A, 2),)
+    assert scale().hessian_identity.coordinates == (A * one.diff(A, 2) + one.diff(A),)
+    assert rescale().hessian_identity.coordinates == (
+        A1 * two.diff(A1, 2) - A2 * two.diff(A1, A2) + two.diff(A1),
+        A1 * two.diff(A1, A2) - A2 * two.diff(A2, 2) - two.diff(A2),
+    )
+
+
+# Concrete losses
+
+
+def rows_on(symmetry, loss):
+    """The rows of both identities with L replaced by a concrete loss."""
+    unknown = sp.Function("L")(*symmetry.coordinates)
+    rows = symmetry.gradient_identity.coordinates + symmetry.hessian_identity.coordinates
+    return [row.subs(unknown, loss).doit() for row in rows]
+
+
+@pytest.mark.parametrize("system", INVARIANT_LOSSES.values(), ids=INVARIANT_LOSSES)
+def test_the_identities_hold_on_a_concrete_loss_with_the_symmetry(system):
+    rows = rows_on(system.symmetry, system.loss)
+    assert len(rows) == 1 + 4
+    assert set(at_random(rows, system.parameters)) == {0}
+
+
+@pytest.mark.parametrize("system", INVARIANT_LOSSES.values(), ids=INVARIANT_LOSSES)
+def test_the_identities_fail_on_a_loss_without_the_symmetry(system):
+    gradient_row, *hessian_rows = rows_on(system.symmetry, NOT_INVARIANT)
+    assert 0 not in at_random([gradient_row], system.parameters)
+    assert any(value != 0 for value in at_random(hessian_rows, system.parameters))
+
+
+@pytest.mark.parametrize("system", INVARIANT_LOSSES.values(), ids=INVARIANT_LOSSES)
+def test_the_catalogued_losses_are_invariant_and_the_other_one_is_not(system):
+    move = dict(zip(system.parameters, system.symmetry.image, strict=True))
+    symbols = [*system.parameters, s]
+    assert set(at_random([system.loss.subs(move, simultaneous=True) - system.loss], symbols)) == {0}
+    assert 0 not in at_random([NOT_INVARIANT.subs(move, simultaneous=True) - NOT_INVARIANT], symbols)
+
+
+@pytest.mark.parametrize("system", INVARIANT_LOSSES.values(), ids=INVARIANT_LOSSES)
+def test_gradient_flow_conserves_the_charge(system):
+    def rate(loss):
+        return sum(sp.diff(system.symmetry.charge, x) * sp.diff(loss, x) for x in system.parameters)
+
+    assert set(at_random([rate(system.loss)], system.parameters)) == {0}
+    assert 0 not in at_random([rate(NOT_INVARIANT)], system.parameters)
+
+
+def test_the_two_writings_of_an_identity_are_compared():
+    assert _agreeing((A * 2 - A,), (A,)) == (A * 2 - A,)
+    with pytest.raises(SymmetryError, match="identity: differentiating the action gives"):
+        _agreeing((A,), (2 * A,))
+
+
+# Actions of one's own
+
+
+@given(powers=st.lists(st.integers(-4, 4), min_size=1, max_size=4))
+def test_a_power_rescaling_has_the_charge_of_appendix_a(powers):
+    coordinates = sp.symbols(f"theta_A1:{len(powers) + 1}", real=True)
+    image = tuple(x * s**k for x, k in zip(coordinates, powers, strict=True))
+    if not any(powers):
+        with pytest.raises(SymmetryError, match="expected an action that moves the parameters"):
+            Symmetry("power rescale", coordinates, image, ONE)
+        return
+    symmetry = Symmetry("power rescale", coordinates, image, ONE)
+    assert symmetry.generator == tuple(k * x for x, k in zip(coordinates, powers, strict=True))
+    assert symmetry.charge == sum(k * x**2 for x, k in zip(coordinates, powers, strict=True))
+    assert symmetry.degree == 2
+
+
+def test_a_block_may_be_translated_with_weights():
+    symmetry = Symmetry("weighted translation", (A1, A2), (A1 + s, A2 - 2 * s), ZERO)
+    assert (symmetry.charge, symmetry.degree) == (A1 - 2 * A2, 1)
+
+
+def test_a_symmetric_off_diagonal_generator_has_the_charge_twice_the_product():
+    grow, shrink = (s + 1 / s) / 2, (s - 1 / s) / 2
+    symmetry = Symmetry("boost", (A1, A2), (A1 * grow + A2 * shrink, A1 * shrink + A2 * grow), ONE)
+    assert (symmetry.generator, symmetry.charge) == ((A2, A1), 2 * A1 * A2)
+
+
+def test_a_shear_is_a_symmetry_without_a_charge():
+    shear = Symmetry("shear", (A1, A2), (A1 + s * A2, A2), ZERO)
+    assert shear.generator == (A2, 0)
+    with pytest.raises(SymmetryError, match="shear: no charge exists"):
+        _ = shear.charge
+    with pytest.raises(SymmetryError, match="shear: no charge exists"):
+        law(shear, sgd())
+
+
+def test_the_hessian_identity_of_a_shear_carries_the_transpose():
+    shear = Symmetry("shear", (A1, A2), (A1 + s * A2, A2), ZERO)
+    loss = sp.Function("L")(A1, A2)
+    assert shear.hessian_identity.coordinates == (A2 * loss.diff(A1, 2), A2 * loss.diff(A1, A2) + loss.diff(A1))
+
+
+def test_an_exponential_parametrization_is_the_same_group():
+    symmetry = Symmetry("rescale", (A1, A2), (A1 * sp.exp(s), A2 * sp.exp(-s)), ZERO)
+    assert (symmetry.generator, symmetry.charge) == (rescale().generator, rescale().charge)
+
+
+def test_a_rotation_is_a_symmetry_without_a_charge():
+    image = (A1 * sp.cos(s) - A2 * sp.sin(s), A1 * sp.sin(s) + A2 * sp.cos(s))
+    rotation = Symmetry("rotation", (A1, A2), image, ZERO)
+    assert rotation.generator == (-A2, A1)
+    with pytest.raises(SymmetryError, match="rotation: no charge exists"):
+        _ = rotation.charge
+
+
+NOT_SYMMETRIES = {
+    "no group": ((A + s**2,), ZERO, "expected a group with identity 0"),
+    "no group, multiplicative": ((A + s - 1,), ONE, "expected a group with identity 1"),
+    "an exponential that is no group": ((A * sp.exp(s**2),), ZERO, "expected a group with identity 0"),
+    "wrong identity": ((s * A,), ZERO, "expected the identity at s = 0"),
+    "wrong identity of a translation": ((A + s,), ONE, "expected the identity at s = 1"),
+    "projective": ((A / (1 + s * A),), ZERO, "expected an action with an affine generator"),
+    "nothing moves": ((A,), ZERO, "expected an action that moves the parameters"),
+    "too many images": ((A, A), ONE, "expected one expression for each of the 1 coordinates"),
+}
+
+
+@pytest.mark.parametrize(("image", "identity", "message"), NOT_SYMMETRIES.values(), ids=NOT_SYMMETRIES)
+def test_what_is_no_affine_one_parameter_group_is_refused(image, identity, message):
+    with pytest.raises(SymmetryError, match=message):
+        Symmetry("mine", (A,), image, identity)
+
+
+def test_a_symmetry_without_coordinates_is_refused():
+    with pytest.raises(SymmetryError, match="for each of the 0 coordinates"):
+        Symmetry("mine", (), (), ONE)
+
+
+def test_a_symmetry_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        scale().name = "other"
+
+
+# Writing
+
+
+def test_the_form_is_written_as_a_reader_writes_it():
+    power = Symmetry("power rescale", (A1, A2), (A1 * s**2, A2 / s**3), ONE)
+    assert power.form_latex("g") == "2|g_{A1}|^2 - 3|g_{A2}|^2"
+    assert scale().form_latex(r"\theta") == r"|\theta_{A}|^2"
+    assert translation().form_latex("g") == r"\langle g_{A}, 1\rangle"
+    negative = Symmetry("inverse rescale", (A1, A2), (A1 / s, A2 * s), ONE)
+    assert negative.form_latex("g") == "-|g_{A1}|^2 + |g_{A2}|^2"
+
+
+@pytest.mark.parametrize("family", SYMMETRIES)
+def test_latex_shows_the_action_and_the_identities(family):
+    symmetry = SYMMETRIES[family]()
+    assert all(rf"{sp.latex(x)} \mapsto" in symmetry._repr_latex_() for x in symmetry.coordinates)
+    assert symmetry.hessian_identity._repr_latex_().count("= 0") == len(symmetry.coordinates)

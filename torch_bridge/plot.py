@@ -1,0 +1,99 @@
+"""Figures: measured charges in colour, what the law predicts as black dashes on top, neuron by neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.lines import Line2D
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from torch_bridge.evaluate import Comparison, GroupComparison
+
+TIME_LABEL = r"training time $t=\sum\eta(1-\alpha)$"
+_COLOURS = {"translation": "viridis", "shift": "viridis", "scale": "plasma", "rescale": "cool"}
+
+
+def charge_label(comparison: GroupComparison) -> str:
+    r"""The charge as an axis label: ``$|\theta_{A}|^2$``."""
+    return f"${comparison.group.symmetry.form_latex(chr(92) + 'theta')}$"
+
+
+def plot_group(comparison: GroupComparison, *, ax: Axes | None = None, neurons: int = 8) -> Axes:
+    """Draw the charges of ``neurons`` neurons of a group, evenly spread over it.
+
+    What to see: each dashed line runs on the coloured one below it. Time is training time, unit 1 as
+    :mod:`derive.symbols` defines it; the charge has the parameters' unit to the power of its degree.
+    """
+    ax = ax or plt.subplots(layout="constrained")[1]
+    chosen = np.unique(np.linspace(0, comparison.group.neurons - 1, neurons).round().astype(int))
+    colours = colormaps[_COLOURS[comparison.group.kind]](np.linspace(0.3, 0.95, len(chosen)))
+    for neuron, colour in zip(chosen, colours, strict=True):
+        ax.plot(comparison.time, comparison.measured[:, neuron], color=colour, linewidth=2.6)
+        ax.plot(comparison.time, comparison.predicted[:, neuron], color="black", linestyle=(0, (4, 3)), linewidth=1)
+    ax.set(xlabel=TIME_LABEL, ylabel=charge_label(comparison), title=comparison.group.label)
+    ax.legend(handles=_handles(colours), loc="best", fontsize="small")
+    return ax
+
+
+def _handles(colours: np.ndarray) -> list[Line2D]:
+    return [
+        Line2D([], [], color=colours[len(colours) // 2], linewidth=2.2, label="measured, a colour a neuron"),
+        Line2D([], [], color="black", linestyle=(0, (4, 3)), linewidth=1, label="predicted by the law"),
+    ]
+
+
+def plot_grid(cells: Sequence[Sequence[GroupComparison]], columns: Sequence[str], *, neurons: int = 8) -> Figure:
+    """A grid of :func:`plot_group`: one row a symmetry, one column a hyper-parameter; each row shares its y axis."""
+    shape, handles = (len(cells), len(cells[0])), []
+    figure, axes = plt.subplots(*shape, figsize=(3.4 * shape[1], 2.6 * shape[0] + 0.3), layout="constrained",
+                                sharey="row", sharex="col", squeeze=False)  # fmt: skip
+    for i, row in enumerate(cells):
+        for j, comparison in enumerate(row):
+            ax = plot_group(comparison, ax=axes[i, j], neurons=neurons)
+            ax.set_title(f"{columns[j]}\n{comparison.group.label}" if i == 0 else comparison.group.label, fontsize="medium")
+            ax.label_outer()
+            handles = _remove_legend(ax)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def _remove_legend(ax: Axes) -> list[Line2D]:
+    """Take the legend off, for one that stands beside the whole figure."""
+    legend = ax.get_legend()
+    assert legend is not None  # plot_group made it
+    legend.remove()
+    return [handle for handle in legend.legend_handles if isinstance(handle, Line2D)]
+
+
+def plot_gaps(comparison: Comparison) -> Figure:
+    """Worst gap over the neurons of each kind as it grows in training, one panel a kind, one line a prediction.
+
+    What to see: the exact law stays at rounding, the continuous law a few orders above it, gradient flow at order one.
+    """
+    kinds = comparison.kinds
+    figure, axes = plt.subplots(
+        1, len(kinds), figsize=(3.4 * len(kinds), 3), layout="constrained", sharey=True, squeeze=False
+    )
+    for ax, kind in zip(axes[0], kinds, strict=True):
+        for name, label in _GAP_LABELS.items():
+            worst = np.max([g.gap(name).max(axis=1, initial=0.0) for g in comparison.of_kind(kind)], axis=0)
+            ax.semilogy(comparison.groups[0].time, np.maximum(worst, 1e-17), label=label)
+        ax.set(title=kind, xlabel=TIME_LABEL)
+    axes[0, 0].set_ylabel("worst gap / sum of the charge's terms")
+    axes[0, 0].legend(fontsize="small")
+    return figure
+
+
+_GAP_LABELS: Mapping[str, str] = {
+    "exact": "exact discrete law",
+    "unbroken": "the same, without ⟨g, X⟩",
+    "predicted": "continuous law",
+    "conserved": "gradient flow",
+}

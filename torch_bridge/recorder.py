@@ -1,0 +1,316 @@
+"""Record a training run neuron by neuron: the few numbers from which every charge can be predicted and checked.
+
+For a group of symmetries with form ``⟨a, b⟩_M = Σ_blocks coefficient · Σ a·b`` (degree 2), or covector
+``⟨a, c⟩ = Σ_blocks coefficient · Σ a`` (degree 1), each neuron's numbers for the update from ``θ_n`` to ``θ_{n+1}`` are
+
+=============  ========================  ===============  ===========================================================
+channel        degree 2                  degree 1         meaning
+=============  ========================  ===============  ===========================================================
+``breaking``   ``⟨g_n, θ_n⟩_M``          ``⟨g_n, c⟩``     ``⟨g, X⟩``: 0 where the symmetry is exact
+``gradient``   ``⟨g_n, g_n⟩_M``                           drive of the continuous laws without momentum
+``direction``  ``⟨d_n, d_n⟩_M``                           ``d_n = (θ_n - θ_{n+1})/η_n``; drive of the discrete law
+``overlap``    ``⟨d_n, v_{n+1}⟩_M``                       with Nesterov only; else ``d = v``, or there is no ``v``
+=============  ========================  ===============  ===========================================================
+
+and, every few steps, the charge ``⟨θ, θ⟩_M`` or ``⟨θ, c⟩`` itself. All sums are accumulated in float64.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from torch_bridge.recording_guard import Guard
+from torch_bridge.recording_plan import Tracked, model_of, plan_recording
+from torch_bridge.run_folder import Header, Initial, first_nonfinite
+from torch_bridge.run_log import RunLogWriter
+from torch_bridge.sgd_update import (
+    Hyper,
+    Motion,
+    RecordingError,
+    Scratch,
+    check_optimizer,
+    leaves_direction_in_grad,
+    solve_motion,
+)
+from torch_bridge.symmetry_map import SymmetryMap
+
+__all__ = ["Recorder", "RecordingError"]
+
+
+class Recorder:
+    """Records the steps of a stock ``torch.optim.SGD`` while in its ``with`` block, without disturbing the run.
+
+    Leaving the block normally marks the log complete. Any other way out (an exception, a killed process) leaves a log
+    that is readable up to its last flush, with ``complete == False``; exceptions pass through, after a flush.
+
+    Between two steps nothing but the optimizer may change the parameters or the momentum (no clipping of weights, no
+    loading of a checkpoint): the discrete law would then be missed from there on.
+
+    Parameters
+    ----------
+    optimizer
+        A ``torch.optim.SGD`` itself: with or without momentum, dampening, Nesterov, weight decay; foreach or fused; any
+        schedule of its hyper-parameters, except that momentum and Nesterov are not switched on or off.
+    symmetries
+        What to record. All blocks of one symmetry group have, at every step, the same hyper-parameters.
+    path
+        A new or empty folder.
+    every
+        Steps between two measured charges; it is also measured at attach and at the end.
+    flush_every
+        Steps between two writes: how much a killed process loses. The rows wait on the parameters' device.
+    meta
+        JSON scalars to keep with the run.
+
+    Raises
+    ------
+    RecordingError
+        If something is asked for that is not covered. During the run: if the parameters, the optimizer or a
+        hyper-parameter change in a way that is not covered, a gradient is missing, or a number is not finite (on a CPU
+        at that very step, elsewhere at the next flush). The steps before are then written, and the hook is removed.
+    RunLogError
+        If the folder is taken or cannot be written.
+
+    Examples
+    --------
+    >>> with Recorder(optimizer, find_symmetries(model, example), "run"):  # doctest: +SKIP
+    ...     train()
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        symmetries: SymmetryMap,
+        path: str | os.PathLike[str],
+        *,
+        every: int = 1,
+        flush_every: int = 256,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_optimizer(optimizer)
+        for name, value in (("every", every), ("flush_every", flush_every)):
+            if not isinstance(value, int) or value < 1:
+                raise RecordingError(f"{name}: expected an integer number of steps >= 1, got {value!r}")
+        self._optimizer, self._model, self._path = optimizer, model_of(symmetries), path
+        self._every, self._flush_every, self._meta = every, flush_every, dict(meta or {})
+        self._plan = plan_recording(symmetries, self._model, optimizer)
+        self._scratch = Scratch()
+        self._replaced: dict[tuple[Any, ...], bool] = {}
+        self._handle: RemovableHandle | None = None
+
+    def __enter__(self) -> Recorder:
+        self._guard = Guard(self._model, self._optimizer, self._plan)
+        buffers = self._buffers(self._guard.hypers())
+        header = Header(
+            groups=self._plan.columns,
+            dtype=self._plan.dtype,
+            every=self._every,
+            nesterov=self._guard.nesterov,
+            fresh=not buffers,
+            provenance=_provenance(self._optimizer),
+            meta=self._meta,
+        )
+        self._pending = _Pending(self._flush_every, header, self._plan.device)
+        self._writer = RunLogWriter(self._path, header, self._initial(header, buffers))
+        self._handle = self._optimizer.register_step_post_hook(self._after_step)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self._stop(complete=True)
+            return
+        try:
+            self._stop(complete=False)
+        except ValueError as trouble:  # the user's own exception is the one to propagate
+            warnings.warn(f"the log of this run ends early: {trouble}", RuntimeWarning, stacklevel=2)
+
+    def flush(self) -> None:
+        """Write the rows that wait on the device.
+
+        Raises
+        ------
+        RecordingError
+            If one is not finite: the rows before it are written, it and the later ones are not.
+        """
+        if self._handle is not None:
+            self._write_pending()
+
+    @property
+    def _step(self) -> int:
+        return self._writer.steps + len(self._pending)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        try:
+            with torch.no_grad():
+                self._record()
+        except BaseException:
+            self._stop(complete=False)
+            raise
+
+    def _record(self) -> None:
+        with _naming(f"step {self._step}"):
+            self._guard.refuse_changes()
+            hypers = self._guard.hypers()
+            row = self._plan.forcing(lambda tracked: self._motion(tracked, hypers[tracked.group]), self._scratch)
+        self._pending.push(row, [number for index in self._plan.used for number in hypers[index].row])
+        if self._step % self._every == 0:
+            self._measure()
+        # Asking an accelerator for its numbers would make it wait at every step.
+        unfit = self._plan.device.type == "cpu" and not self._pending.last_is_finite()
+        if unfit or len(self._pending) == self._flush_every:
+            self._write_pending()
+
+    def _measure(self) -> None:
+        self._pending.charges.append((self._step, *self._plan.charges(self._scratch)))
+        self._measured_at = self._step
+
+    def _write_pending(self) -> None:
+        first = self._writer.steps
+        forcing, hyper, charges = self._pending.take()
+        good, owner = rows_before_nonfinite(self._writer.header, first, forcing, charges)
+        self._writer.append(forcing[:good], hyper[:good])
+        for step, charge, magnitude in charges:
+            if step <= first + good and np.isfinite(magnitude).all():  # the last one can follow rows already written
+                self._writer.append_charge(step, charge, magnitude)
+        self._writer.flush()
+        if owner is not None:
+            raise RecordingError(
+                f"step {first + good}: expected finite numbers, got {owner}; the log holds the steps before. "
+                "The run diverges there: lower the learning rate, or look at that batch"
+            )
+
+    def _stop(self, *, complete: bool) -> None:
+        handle, self._handle = self._handle, None
+        if handle is None:
+            return
+        handle.remove()
+        try:
+            if complete and self._measured_at < self._step:
+                with torch.no_grad():
+                    self._measure()
+            self._write_pending()
+        except BaseException:
+            self._writer.close(complete=False)
+            raise
+        self._writer.close(complete=complete)
+
+    def _motion(self, tracked: Tracked, hyper: Hyper) -> Motion:
+        group = self._optimizer.param_groups[tracked.group]
+        implementation = (
+            tracked.group,
+            group.get("foreach"),
+            group.get("fused"),
+            hyper.nesterov,
+            hyper.weight_decay != 0,
+        )
+        if implementation not in self._replaced:
+            self._replaced[implementation] = leaves_direction_in_grad(group)
+        buffer = self._optimizer.state[tracked.parameter]["momentum_buffer"] if hyper.momentum else None
+        return solve_motion(tracked.parameter, buffer, hyper, self._replaced[implementation], self._scratch)
+
+    def _buffers(self, hypers: Mapping[int, Hyper]) -> dict[str, Tensor]:
+        """Momentum buffers at attach: parameter's name -> v_0."""
+        moving = [tracked for tracked in self._plan.tracked if hypers[tracked.group].momentum]
+        found = {t.name: self._optimizer.state.get(t.parameter, {}).get("momentum_buffer") for t in moving}
+        buffers = {name: buffer for name, buffer in found.items() if buffer is not None}
+        if buffers and len(buffers) < len(found) and any(hyper.dampening for hyper in hypers.values()):
+            raise RecordingError(
+                f"optimizer: expected a momentum buffer for all recorded parameters or for none, got none for "
+                f"{sorted(found.keys() - buffers.keys())}: their first step is undamped, that of the others is not; "
+                "record from the start, or use dampening=0"
+            )
+        return buffers
+
+    def _initial(self, header: Header, buffers: Mapping[str, Tensor]) -> Initial:
+        with torch.no_grad():
+            state = (*self._plan.charges(self._scratch), self._plan.overlap(buffers, self._scratch))
+        self._measured_at = 0
+        charge, magnitude, overlap = (values.cpu().numpy() for values in state)
+        bad = first_nonfinite(np.stack([magnitude, overlap]))
+        if bad is not None:
+            owner = header.owner("charge", bad[1])
+            raise RecordingError(f"step 0: expected finite parameters and momentum, got {owner}; look at what set them")
+        return Initial(charge, magnitude, overlap)
+
+
+class _Pending:
+    """Rows that wait on the device, and charges measured among them: ``(step, charge, magnitude)``."""
+
+    def __init__(self, capacity: int, header: Header, device: torch.device) -> None:
+        self._rows = torch.empty((capacity, header.columns), dtype=getattr(torch, header.dtype), device=device)
+        self._hyper: list[list[float]] = []
+        self._hypers = header.hypers
+        self.charges: list[tuple[int, Tensor, Tensor]] = []
+
+    def __len__(self) -> int:
+        return len(self._hyper)
+
+    def push(self, row: Tensor, hyper: list[float]) -> None:
+        """Keep a row of forcing, shape ``(columns,)``, and of hyper-parameters. It counts only once both are in."""
+        self._rows[len(self)].copy_(row)
+        self._hyper.append(hyper)
+
+    def last_is_finite(self) -> bool:
+        """Whether the latest row and charge are finite."""
+        latest = [self._rows[len(self) - 1], *(magnitude for _, _, magnitude in self.charges[-1:])]
+        return all(bool(torch.isfinite(values).all()) for values in latest)
+
+    def take(self) -> tuple[NDArray[Any], NDArray[np.float64], list[tuple[int, NDArray[Any], NDArray[Any]]]]:
+        """Hand everything over to the host, as forcing, hyper-parameters and charges."""
+        forcing = self._rows[: len(self)].cpu().numpy()
+        hyper = np.array(self._hyper, np.float64).reshape(-1, self._hypers)
+        charges = [(step, charge.cpu().numpy(), magnitude.cpu().numpy()) for step, charge, magnitude in self.charges]
+        self._hyper, self.charges = [], []
+        return forcing, hyper, charges
+
+
+def rows_before_nonfinite(
+    header: Header, first: int, forcing: NDArray[Any], charges: list[tuple[int, NDArray[Any], NDArray[Any]]]
+) -> tuple[int, str | None]:
+    """How many rows come before the first number that is not finite, and whose number that is."""
+    bad = first_nonfinite(forcing)
+    good, owner = (len(forcing), None) if bad is None else (bad[0], header.owner("forcing", bad[1]))
+    for step, _, magnitude in charges:
+        bad = first_nonfinite(magnitude[None])
+        if bad is not None and step - 1 - first < good:  # the update before the measurement is the one to blame
+            return max(step - 1 - first, 0), header.owner("charge", bad[1])
+    return good, owner
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Put the place in front of the message of a refusal."""
+    try:
+        yield
+    except RecordingError as error:
+        raise RecordingError(f"{place}: {error}") from error
+
+
+def _provenance(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    try:
+        version = metadata.version("nmech")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
+    kind = type(optimizer)
+    return {
+        "nmech": version,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "optimizer": f"{kind.__module__}.{kind.__qualname__}",
+    }

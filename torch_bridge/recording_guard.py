@@ -1,0 +1,115 @@
+"""What must hold throughout a recording, asked again at every step: the laws are those of one unchanged optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_bridge.recording_plan import Plan, Tracked
+from torch_bridge.sgd_update import Hyper, RecordingError, check_optimizer
+
+_ANEW = "leave the with block and record into a new folder from here on"
+
+
+class Guard:
+    """Remembers optimizer and parameters as they are when it is made, and refuses what departs from that.
+
+    Raises
+    ------
+    RecordingError
+        If the hyper-parameters are already not covered: see :meth:`hypers`.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan) -> None:
+        self._model, self._optimizer, self._plan = model, optimizer, plan
+        self._forms, self._listed = self._current_forms(), self._currently_listed()
+        self._switches: list[tuple[bool, bool]] | None = None
+        self._switches = _switches(self.hypers())
+
+    @property
+    def nesterov(self) -> bool:
+        """Whether the recorded parameter groups use Nesterov momentum."""
+        return any(hyper.nesterov for hyper in self.hypers().values())
+
+    def hypers(self) -> dict[int, Hyper]:
+        """Hyper-parameters of each recorded parameter group, as they are now.
+
+        Raises
+        ------
+        RecordingError
+            If they differ within a symmetry group, mix Nesterov with other momentum, or switch momentum on or off.
+        """
+        hypers = {index: Hyper.of(self._optimizer.param_groups[index]) for index in self._plan.used}
+        self._refuse_differing(hypers)
+        if len({hyper.nesterov for hyper in hypers.values()}) > 1:
+            raise RecordingError(
+                "nesterov: expected it on or off in all recorded parameter groups, got both; leave the symmetries of "
+                "some groups out of the map"
+            )
+        if self._switches is not None and _switches(hypers) != self._switches:
+            raise RecordingError(
+                "momentum: expected momentum and Nesterov to stay on or off, got a switch, after which torch starts or "
+                f"keeps momentum buffers that the law does not see; {_ANEW}"
+            )
+        return hypers
+
+    def refuse_changes(self) -> None:
+        """Compare optimizer, parameters and gradients with what was there at first.
+
+        Raises
+        ------
+        RecordingError
+            If the optimizer or its parameter list, or a recorded parameter, is another, or a gradient is missing.
+        """
+        check_optimizer(self._optimizer)
+        if _identities(self._currently_listed()) != _identities(self._listed):
+            raise RecordingError(f"optimizer: expected the parameter groups it had at attach, got others; {_ANEW}")
+        for tracked, form, before in zip(self._plan.tracked, self._current_forms(), self._forms, strict=True):
+            if form != before or not _still_in(self._model, tracked):
+                raise RecordingError(
+                    f"model: expected {tracked.name!r} as at attach (the same object, {before}), got another, {form}; "
+                    f"{_ANEW}"
+                )
+            _refuse_gradient(tracked)
+
+    def _refuse_differing(self, hypers: dict[int, Hyper]) -> None:
+        for span, group in zip(self._plan.spans, self._plan.columns, strict=True):
+            if len({hypers[index] for index in span}) > 1:
+                raise RecordingError(
+                    f"optimizer: expected one set of hyper-parameters on all blocks of the {group.kind} symmetry "
+                    f"{group.label!r}, got {[hypers[index] for index in span]}; its law needs each block's forcing "
+                    "apart, which is not covered yet: use equal ones, or leave the symmetry out of the map"
+                )
+
+    def _currently_listed(self) -> list[list[Tensor]]:
+        return [list(group["params"]) for group in self._optimizer.param_groups]
+
+    def _current_forms(self) -> list[tuple[Any, ...]]:
+        return [(tuple(t.parameter.shape), t.parameter.dtype, t.parameter.device) for t in self._plan.tracked]
+
+
+def _switches(hypers: dict[int, Hyper]) -> list[tuple[bool, bool]]:
+    return [(hyper.momentum != 0, hyper.nesterov) for hyper in hypers.values()]
+
+
+def _identities(groups: list[list[Tensor]]) -> list[list[int]]:
+    return [[id(parameter) for parameter in group] for group in groups]
+
+
+def _still_in(model: nn.Module, tracked: Tracked) -> bool:
+    try:
+        return model.get_parameter(tracked.name) is tracked.parameter
+    except AttributeError:
+        return False
+
+
+def _refuse_gradient(tracked: Tracked) -> None:
+    gradient = tracked.parameter.grad
+    if gradient is None or gradient.is_sparse:
+        got = "none" if gradient is None else "a sparse one"
+        raise RecordingError(
+            f"optimizer: expected a dense gradient for {tracked.name!r}, got {got}, which the step treats apart; "
+            "unfreeze it, or leave the symmetries that move it out of the map"
+        )

@@ -1,0 +1,121 @@
+"""One self-contained HTML page: figures, the laws that were used, and a table of errors."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+import matplotlib.pyplot as plt
+import sympy as sp
+
+from torch_bridge.evaluate import PREDICTIONS, Comparison
+from torch_bridge.plot import plot_gaps, plot_grid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADINGS = {
+    "exact": "exact discrete law",
+    "unbroken": "exact, ⟨g, X⟩ = 0 assumed",
+    "predicted": "continuous law",
+    "conserved": "gradient flow",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a figure as PNG bytes, and the caption that says what to see."""
+
+    heading: str
+    png: bytes
+    caption: str
+
+    @property
+    def data_uri(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes; it is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Section], runs: Sequence[Comparison]) -> Path:
+    """Render the page. Everything it shows is inside it: no script, no style sheet, no image is fetched.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be written.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("torch_bridge"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("report.html").render(
+        title=title,
+        sections=sections,
+        headings=[HEADINGS[name] for name in PREDICTIONS],
+        rows=[row for run in runs for row in _rows(run)],
+        laws=_laws(runs),
+    )
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"path: expected a file that can be written, got {target} ({error})") from error
+    return target
+
+
+def run_report(run: Comparison, path: str | os.PathLike[str]) -> Path:
+    """The page of a single run: a figure for each kind of symmetry, how the gaps grow, the table."""
+    sections = [
+        Section(
+            f"{kind.capitalize()} charges",
+            png(plot_grid([run.of_kind(kind)[:3]], [""] * len(run.of_kind(kind)[:3]))),
+            "The first places where the symmetry occurs. Dashes on a coloured line: the law holds neuron by neuron.",
+        )
+        for kind in run.kinds
+    ]
+    growth = Section(
+        "How far each prediction is off",
+        png(plot_gaps(run)),
+        "Worst neuron of each kind. The exact law must stay at rounding; what the continuous law adds is its truncation.",
+    )
+    return write_report(path, f"Run {run.path.name}", [*sections, growth], [run])
+
+
+def _rows(run: Comparison) -> list[dict[str, object]]:
+    return [
+        {
+            "run": run.path.name,
+            "kind": row["kind"],
+            "neurons": row["neurons"],
+            "uncompared": row["neurons"] - row["compared"],
+            "gaps": [f"{row[name][0]:.1e} / {row[name][1]:.1e}" for name in PREDICTIONS],
+        }
+        for row in run.rows()
+    ]
+
+
+def _laws(runs: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Each law that was used, once, as MathML."""
+    found = {(g.group.kind, g.law): g for run in runs for g in run.groups}
+    return [
+        {
+            "kind": kind,
+            "form": f"{law.form}, order {law.order}",
+            "equation": sp.mathml(law.equation, printer="presentation"),
+            "charge": sp.mathml(law.symmetry.charge, printer="presentation"),
+        }
+        for kind, law in found
+    ]

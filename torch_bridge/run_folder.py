@@ -1,0 +1,378 @@
+"""The files of a recorded run: what they hold, and how they are written and read without ever being half there.
+
+::
+
+    RUN/manifest.json            what every row means: symmetries, columns, dtype, provenance; ``complete`` once closed
+    RUN/initial.npz              the state at attach: charge, magnitude and momentum overlap of every neuron
+    RUN/segment-000000000.npz    rows of steps 0, 1, ...; the next segment's name says where this one ends
+    RUN/.lock                    who is writing
+
+Every file is written under another name, synced, and renamed into place; the zip format adds a CRC to every array, the
+manifest carries its own. :mod:`torch_bridge.run_log` writes and reads runs with what is here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import socket
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = 1
+"""Version of the layout described above; a reader refuses runs of a later one."""
+
+HYPER = ("lr", "momentum", "dampening", "weight_decay")
+"""Hyper-parameters of an update, in the order of a parameter group's four columns."""
+
+_SEGMENT = re.compile(r"segment-(\d{9,})\.npz")
+_LOCK = ".lock"
+
+
+class RunLogError(ValueError):
+    """A run folder that cannot be written or read; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class GroupColumns:
+    """Where the numbers of one symmetry group stand in a row; the group has ``charge[1] - charge[0]`` neurons.
+
+    Parameters
+    ----------
+    kind, label, blocks
+        The group as in :class:`torch_bridge.symmetry_map.NeuronSymmetries`, each block as a JSON object.
+    hyper
+        Which of the recorded parameter groups updates the blocks.
+    charge
+        ``(start, stop)`` in the rows of ``charge``, ``magnitude`` and ``overlap``.
+    channels
+        Name of a forcing channel -> ``(start, stop)`` in the rows of ``forcing``.
+    """
+
+    kind: str
+    label: str
+    blocks: tuple[Mapping[str, Any], ...]
+    hyper: int
+    charge: tuple[int, int]
+    channels: Mapping[str, tuple[int, int]]
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> GroupColumns:
+        channels = {name: (start, stop) for name, (start, stop) in value["channels"].items()}
+        start, stop = value["charge"]
+        blocks = tuple(value["blocks"])
+        return GroupColumns(value["kind"], value["label"], blocks, value["hyper"], (start, stop), channels)
+
+    def owner(self, channel: str, neuron: int) -> str:
+        return f"{channel} of the {self.kind} symmetry {self.label!r}, neuron {neuron}"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What holds for every row of a run: the manifest without its progress.
+
+    Parameters
+    ----------
+    groups
+        The columns of each symmetry group.
+    dtype
+        ``"float32"`` or ``"float64"``: how the forcing is stored. All else is float64.
+    every
+        Steps between two measured charges.
+    nesterov
+        Whether the update is Nesterov's.
+    fresh
+        Whether no momentum buffer existed at attach, so that the first step sets ``v_1 = G_0``, undamped.
+    provenance, meta
+        JSON scalars: where the run comes from; what the user wants to remember about it.
+
+    Raises
+    ------
+    RunLogError
+        If a provenance or meta entry is not a finite JSON scalar.
+    """
+
+    groups: tuple[GroupColumns, ...]
+    dtype: str
+    every: int
+    nesterov: bool
+    fresh: bool
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in (*self.provenance.items(), *self.meta.items()):
+            scalar = isinstance(key, str) and isinstance(value, str | int | float | bool | None)
+            if not scalar or (isinstance(value, float) and not np.isfinite(value)):
+                raise RunLogError(
+                    f"meta: expected string keys and finite JSON scalars (str, int, float, bool, None), "
+                    f"got {key!r}: {value!r}; convert it first, with str(...) or float(...)"
+                )
+
+    @property
+    def columns(self) -> int:
+        """Numbers in a row of forcing."""
+        return max((stop for group in self.groups for _, stop in group.channels.values()), default=0)
+
+    @property
+    def neurons(self) -> int:
+        """Numbers in a row of charge: one for each symmetry."""
+        return max((group.charge[1] for group in self.groups), default=0)
+
+    @property
+    def hypers(self) -> int:
+        """Numbers in a row of hyper-parameters."""
+        return len(HYPER) * (1 + max((group.hyper for group in self.groups), default=-1))
+
+    def shapes(self, rows: int, charges: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each array of a segment with ``rows`` steps and ``charges`` measured charges."""
+        return {
+            "forcing": (rows, self.columns),
+            "hyper": (rows, self.hypers),
+            "charge_steps": (charges,),
+            "charge": (charges, self.neurons),
+            "magnitude": (charges, self.neurons),
+        }
+
+    def owner(self, array: str, column: int) -> str:
+        """Whose number stands in a column of an array of a segment, in words."""
+        for group in self.groups:
+            spans = group.channels if array == "forcing" else {array: group.charge}
+            for name, (start, stop) in spans.items():
+                if start <= column < stop and array != "hyper":
+                    return group.owner(name, column - start)
+        return f"{array}, column {column}"
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Header:
+        groups = tuple(GroupColumns.from_json(group) for group in value["groups"])
+        plain = {name: value[name] for name in ("dtype", "every", "nesterov", "fresh", "provenance", "meta")}
+        return Header(groups, **plain)
+
+
+@dataclass(frozen=True, eq=False)
+class Initial:
+    """The state at attach, step 0; each array has shape ``(neurons,)``, all groups in a row.
+
+    ``charge`` is ``Q_0``, ``magnitude`` the sum of the absolute values of its terms, ``overlap`` the product of the
+    momentum buffer with the parameters (0 where there is no buffer).
+    """
+
+    charge: NDArray[np.float64]
+    magnitude: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+
+
+def first_nonfinite(rows: NDArray[Any]) -> tuple[int, int] | None:
+    """``(row, column)`` of the first number that is not finite, reading row by row; None if there is none."""
+    bad = ~np.isfinite(rows)
+    if not bad.any():
+        return None
+    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
+    return int(row), int(column)
+
+
+def checked(header: Header, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """``values``, if it has the shape and only finite numbers.
+
+    Raises
+    ------
+    RunLogError
+        Otherwise.
+    """
+    if values.shape != shape:
+        raise RunLogError(f"{name}: expected shape {shape}, got {values.shape}; pass one row for each step")
+    rows = np.atleast_2d(values)
+    bad = first_nonfinite(rows)
+    if bad is not None:
+        raise RunLogError(f"{name}: expected finite numbers, got {rows[bad]} in row {bad[0]}: "
+                          f"{header.owner(name, bad[1])}; append only the rows before it")  # fmt: skip
+    return values
+
+
+# --- writing ---
+
+
+def claim(folder: Path) -> None:
+    """Create ``folder`` (or take an empty one) and lock it for this process.
+
+    Raises
+    ------
+    RunLogError
+        If it holds something, is locked by another recorder, was left by one that died, or cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / _LOCK, "x") as lock:
+            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
+    except FileExistsError as error:
+        raise RunLogError(_why_taken(folder)) from error
+    except OSError as error:
+        raise RunLogError(f"path: cannot create the run folder {folder}: {error}; choose a writable place") from error
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name != _LOCK)
+    if others:
+        release(folder)
+        raise RunLogError(
+            f"path: expected a new or empty folder, got {folder} with {', '.join(others[:3])}"
+            f"{' ...' if len(others) > 3 else ''}; record into another folder, a run is never written over"
+        )
+
+
+def release(folder: Path) -> None:
+    """Let go of a folder that was claimed."""
+    (folder / _LOCK).unlink(missing_ok=True)
+
+
+def _why_taken(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"path: expected a folder, got the file {folder}; record into another place"
+    try:
+        owner = json.loads((folder / _LOCK).read_text())
+        pid, host = int(owner["pid"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"path: {folder} is being claimed, or was left, by a recorder that gave no name in {_LOCK}. " + _REMEDY
+    if host == socket.gethostname() and not _alive(pid):
+        return f"path: {folder} was left by process {pid}, which is dead; RunLog.open reads what it wrote. " + _REMEDY
+    return f"path: {folder} is being recorded into by process {pid} on {host}; give each recorder a folder of its own"
+
+
+_REMEDY = "Record into another folder, or delete this one if it is not needed"
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # there os.kill(pid, 0) does not ask, it kills
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def segment_name(first: int) -> str:
+    """File name of the segment whose first row is step ``first``."""
+    return f"segment-{first:09d}.npz"
+
+
+def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an uncompressed npz, two-dimensional arrays column-major.
+
+    One symmetry group's columns are then one contiguous piece of the file, and are read without the rest.
+    """
+    stored: dict[str, Any] = {name: np.asfortranarray(values) for name, values in arrays.items()}
+    _write(file, lambda stream: np.savez(stream, **stored))
+
+
+def write_manifest(folder: Path, header: Header, steps: int | None) -> None:
+    """Write ``manifest.json``; ``steps`` is the total of a complete run, None for one under way."""
+    manifest = {"schema": SCHEMA, "complete": steps is not None, "steps": steps, **asdict(header)}
+    text = json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1, allow_nan=False)
+    _write(folder / "manifest.json", lambda stream: stream.write(text.encode()))
+
+
+def _checksum(manifest: Mapping[str, Any]) -> int:
+    plain = {key: value for key, value in manifest.items() if key != "checksum"}
+    return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
+
+
+def _write(file: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    part = file.with_name(file.name + ".part")
+    try:
+        with open(part, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise RunLogError(f"{file}: cannot be written: {error}; what was flushed before is readable") from error
+
+
+# --- reading ---
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run.
+
+    Raises
+    ------
+    RunLogError
+        If there is none, it is of a later schema, or it is damaged.
+    """
+    file = folder / "manifest.json"
+    try:
+        manifest = json.loads(file.read_bytes())
+        schema = int(manifest["schema"])
+    except FileNotFoundError as error:
+        raise RunLogError(f"path: expected a run folder with manifest.json, got {folder} without; check the path, "
+                          "or record again if its recorder was killed before the first write") from error  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunLogError(f"{file}: damaged or not a manifest ({error}); restore it from a copy") from error
+    if schema > SCHEMA:
+        raise RunLogError(f"{file}: expected schema {SCHEMA} or older, got {schema}; update nmech to read it")
+    if manifest.get("checksum") != _checksum(manifest):
+        raise RunLogError(f"{file}: its text does not match its checksum; restore it from a copy, edits are not kept")
+    return manifest
+
+
+def read_initial(folder: Path, header: Header) -> Initial:
+    """The state at attach.
+
+    Raises
+    ------
+    RunLogError
+        If ``initial.npz`` is missing or damaged.
+    """
+    try:
+        arrays = read_arrays(folder / "initial.npz")[0]
+        return Initial(**{k: checked(header, k, v, (header.neurons,)) for k, v in arrays.items()})
+    except (RunLogError, TypeError) as error:
+        raise RunLogError(f"{folder / 'initial.npz'}: missing or damaged ({error}); restore it from a copy, "
+                          "the run cannot be read without its initial state") from error  # fmt: skip
+
+
+def segments(folder: Path) -> dict[int, Path]:
+    """First step -> file, in the order of the steps."""
+    found = ((_SEGMENT.fullmatch(file.name), file) for file in folder.iterdir())
+    return dict(sorted((int(match[1]), file) for match, file in found if match))
+
+
+def read_arrays(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+    """Arrays of an npz, and the byte of the file where the data of each begin.
+
+    Raises
+    ------
+    RunLogError
+        If the file is missing or damaged: every checksum is verified.
+    """
+    arrays, offsets = {}, {}
+    try:
+        with zipfile.ZipFile(file) as archive, open(file, "rb") as stream:
+            for info in archive.infolist():
+                name, data = info.filename.removesuffix(".npy"), io.BytesIO(archive.read(info))
+                arrays[name] = np.lib.format.read_array(data, allow_pickle=False)
+                offsets[name] = _member_start(stream, info) + len(data.getbuffer()) - arrays[name].nbytes
+    except Exception as error:  # a flipped bit can raise nearly anything out of zipfile and the npy header's parser
+        raise RunLogError(f"{type(error).__name__}: {error}") from error
+    return arrays, offsets
+
+
+def _member_start(stream: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Byte where a stored member's data begin: behind its local header (30 bytes, the name, the extra field)."""
+    stream.seek(info.header_offset + 26)
+    name, extra = struct.unpack("<HH", stream.read(4))
+    return info.header_offset + 30 + name + extra

@@ -1,0 +1,322 @@
+"""A recorded run: written row by row next to the training, readable at every moment, even after its writer was killed.
+
+This module stores numbers and their names. What they mean is :mod:`torch_bridge.recorder`'s business, what follows
+from them :mod:`derive`'s. The files are described in :mod:`torch_bridge.run_folder`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_bridge.run_folder import (
+    HYPER,
+    GroupColumns,
+    Header,
+    Initial,
+    RunLogError,
+    checked,
+    claim,
+    read_arrays,
+    read_initial,
+    read_manifest,
+    release,
+    segment_name,
+    segments,
+    write_arrays,
+    write_manifest,
+)
+
+if TYPE_CHECKING:
+    from torch_bridge.symmetry_map import NeuronSymmetries
+
+__all__ = ["HYPER", "GroupColumns", "Header", "Initial", "RunLog", "RunLogError", "RunLogWriter"]
+
+
+class RunLogWriter:
+    """Creates a run folder and appends rows to it; what :meth:`flush` has written survives the process.
+
+    Parameters
+    ----------
+    path
+        A folder that does not exist or is empty.
+    header, initial
+        What holds for all rows, and the state before the first.
+
+    Raises
+    ------
+    RunLogError
+        If the folder holds something, is being written by another process, was left by one that died, or cannot be
+        created.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], header: Header, initial: Initial) -> None:
+        self.path = Path(path)
+        self.header = header
+        self.steps = 0
+        """Rows on disk."""
+        state = {name: checked(header, name, values, (header.neurons,)) for name, values in vars(initial).items()}
+        self._closed = False
+        self._rows: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        self._charges: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
+        claim(self.path)
+        try:
+            write_arrays(self.path / "initial.npz", state)
+            write_manifest(self.path, header, steps=None)
+        except BaseException:
+            release(self.path)
+            raise
+
+    def append(self, forcing: NDArray[Any], hyper: NDArray[Any]) -> None:
+        """Buffer rows: ``forcing`` of shape ``(rows, columns)``, ``hyper`` of shape ``(rows, 4 * parameter groups)``.
+
+        Raises
+        ------
+        RunLogError
+            If a shape differs from the header's, a number is not finite, or the log is closed.
+        """
+        self._refuse_closed()
+        shapes = self.header.shapes(len(forcing), 0)
+        forcing = forcing.astype(self.header.dtype)
+        checked(self.header, "forcing", forcing, shapes["forcing"])
+        checked(self.header, "hyper", hyper, shapes["hyper"])
+        if len(forcing):
+            self._rows.append((forcing, hyper.astype(np.float64)))
+
+    def append_charge(self, step: int, charge: NDArray[Any], magnitude: NDArray[Any]) -> None:
+        """Buffer what was measured after ``step`` updates: ``charge`` and ``magnitude`` of shape ``(neurons,)``.
+
+        Raises
+        ------
+        RunLogError
+            If a shape differs from the header's, a number is not finite, or the log is closed.
+        """
+        self._refuse_closed()
+        for name, values in (("charge", charge), ("magnitude", magnitude)):
+            checked(self.header, name, values[None], (1, self.header.neurons))
+        self._charges.append((step, charge.astype(np.float64), magnitude.astype(np.float64)))
+
+    def flush(self) -> None:
+        """Write everything buffered as one segment. When this returns the rows are on disk.
+
+        A charge without a row waits for the next row, or for :meth:`close`: segments are named after their first row.
+
+        Raises
+        ------
+        RunLogError
+            If the disk refuses; the rows stay buffered.
+        """
+        if not self._rows and not (self._closed and self._charges):
+            return
+        arrays = self._segment()
+        write_arrays(self.path / segment_name(self.steps), arrays)
+        self.steps += len(arrays["forcing"])
+        self._rows, self._charges = [], []
+
+    def close(self, *, complete: bool = True) -> None:
+        """Write what is buffered, mark the run complete unless told otherwise, let go of the folder. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush()
+            if complete:
+                write_manifest(self.path, self.header, self.steps)
+        finally:
+            release(self.path)
+
+    def _segment(self) -> dict[str, NDArray[Any]]:
+        shapes = self.header.shapes(0, 0)
+        charges = [(q[None], m[None]) for _, q, m in self._charges]
+        return {
+            "forcing": np.concatenate([np.empty(shapes["forcing"], self.header.dtype), *(f for f, _ in self._rows)]),
+            "hyper": np.concatenate([np.empty(shapes["hyper"]), *(h for _, h in self._rows)]),
+            "charge_steps": np.array([step for step, _, _ in self._charges], np.int64),
+            "charge": np.concatenate([np.empty(shapes["charge"]), *(q for q, _ in charges)]),
+            "magnitude": np.concatenate([np.empty(shapes["magnitude"]), *(m for _, m in charges)]),
+        }
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise RunLogError(f"{self.path}: expected an open log, got a closed one; record into a new folder")
+
+
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """One file of ``rows`` steps. The wide arrays stay on disk, column after column from the byte in ``offsets``."""
+
+    file: Path
+    rows: int
+    hyper: NDArray[np.float64]
+    charge_steps: NDArray[np.int64]
+    offsets: Mapping[str, int]
+
+    def columns(self, name: str, span: tuple[int, int], dtype: str) -> NDArray[Any]:
+        """Columns ``start`` to ``stop`` of an array, shape ``(rows of the array, stop - start)``."""
+        start, stop = span
+        rows = self.rows if name == "forcing" else len(self.charge_steps)
+        begin = self.offsets[name] + start * rows * np.dtype(dtype).itemsize
+        return np.fromfile(self.file, dtype, (stop - start) * rows, offset=begin).reshape(stop - start, rows).T
+
+
+@dataclass(frozen=True, eq=False)
+class RunLog:
+    """A recorded run, for reading: row ``n`` of every channel belongs to the update from ``θ_n`` to ``θ_{n+1}``.
+
+    Attributes
+    ----------
+    path, manifest, header
+        The folder, its ``manifest.json``, and the same as an object.
+    complete
+        Whether the recorder was closed in the normal way and every row of it is here.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    header: Header
+    complete: bool
+    _initial: Initial
+    _segments: tuple[_Segment, ...]
+
+    @staticmethod
+    def open(path: str | os.PathLike[str], *, recover: bool = False) -> RunLog:
+        """Read a run folder and check all of it: checksums, shapes, contiguity of the steps, finiteness.
+
+        Parameters
+        ----------
+        path
+            The folder. A run that is still being written, or was killed, opens too; it has ``complete == False``.
+        recover
+            Stop before the first damaged or missing segment instead of raising; ``complete`` is then False.
+
+        Raises
+        ------
+        RunLogError
+            If the folder holds no run, is of a later schema, or a file is damaged or missing (named in the message).
+        """
+        folder = Path(path)
+        manifest = read_manifest(folder)
+        header = Header.from_json(manifest)
+        initial = read_initial(folder, header)
+        found, damage = _read_segments(folder, header, manifest["steps"])
+        if damage is not None and not recover:
+            raise damage
+        return RunLog(folder, manifest, header, manifest["complete"] and damage is None, initial, found)
+
+    @property
+    def groups(self) -> tuple[NeuronSymmetries, ...]:
+        """The recorded symmetries, in the order that ``group`` counts below."""
+        from torch_bridge.symmetry_map import Block, NeuronSymmetries
+
+        def blocks(group: GroupColumns) -> tuple[Block, ...]:
+            return tuple(Block(**{**block, "view": tuple(block["view"])}) for block in group.blocks)
+
+        return tuple(NeuronSymmetries(group.kind, group.label, blocks(group)) for group in self.header.groups)
+
+    @property
+    def steps(self) -> int:
+        """Number of recorded updates."""
+        return sum(segment.rows for segment in self._segments)
+
+    @property
+    def nesterov(self) -> bool:
+        return self.header.nesterov
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the first recorded step set ``v_1 = G_0``, undamped, because no momentum buffer existed."""
+        return self.header.fresh
+
+    @property
+    def charge_steps(self) -> NDArray[np.int64]:
+        """Steps at which the charge was measured, 0 first: shape ``(m,)``."""
+        return np.concatenate([np.zeros(1, np.int64), *(segment.charge_steps for segment in self._segments)])
+
+    def hyper(self, group: int) -> dict[str, NDArray[np.float64]]:
+        """Hyper-parameters that a symmetry group's blocks were updated with: name -> shape ``(steps,)``."""
+        first = len(HYPER) * self._group(group).hyper
+        rows = np.concatenate([np.empty((0, self.header.hypers)), *(segment.hyper for segment in self._segments)])
+        return {name: rows[:, first + k] for k, name in enumerate(HYPER)}
+
+    def channel(self, group: int, name: str) -> NDArray[Any]:
+        """A forcing of a symmetry group, shape ``(steps, neurons)``, in the dtype that it was stored in.
+
+        Raises
+        ------
+        RunLogError
+            If the group has no such channel.
+        """
+        channels = self._group(group).channels
+        if name not in channels:
+            raise RunLogError(f"name: expected one of {sorted(channels)} for group {group}, got {name!r}")
+        start, stop = channels[name]
+        parts = (segment.columns("forcing", (start, stop), self.header.dtype) for segment in self._segments)
+        return np.concatenate([np.empty((0, stop - start), self.header.dtype), *parts])
+
+    def charge(self, group: int) -> NDArray[np.float64]:
+        """Charge ``Q`` measured at :attr:`charge_steps`, shape ``(m, neurons)``."""
+        return self._measured(group, "charge")
+
+    def magnitude(self, group: int) -> NDArray[np.float64]:
+        """Sum of the absolute values of the charge's terms at :attr:`charge_steps`, shape ``(m, neurons)``."""
+        return self._measured(group, "magnitude")
+
+    def initial_overlap(self, group: int) -> NDArray[np.float64]:
+        """``⟨v_0, θ_0⟩_M`` (degree 2) or ``⟨v_0, c⟩`` (degree 1), shape ``(neurons,)``; 0 without a buffer."""
+        return self._initial.overlap[slice(*self._group(group).charge)]
+
+    def _measured(self, group: int, name: str) -> NDArray[np.float64]:
+        span = self._group(group).charge
+        first = getattr(self._initial, name)[None, slice(*span)]
+        return np.concatenate([first, *(segment.columns(name, span, "float64") for segment in self._segments)])
+
+    def _group(self, group: int) -> GroupColumns:
+        if not 0 <= group < len(self.header.groups):
+            raise RunLogError(f"group: expected 0 <= group < {len(self.header.groups)}, got {group}; see log.groups")
+        return self.header.groups[group]
+
+
+def _read_segments(folder: Path, header: Header, total: int | None) -> tuple[tuple[_Segment, ...], RunLogError | None]:
+    """The segments up to the first that is damaged or missing, and what is wrong with that one, if any is."""
+    whole: list[_Segment] = []
+    steps, measured = 0, 0
+    try:
+        for first, file in segments(folder).items():
+            if first != steps:
+                raise RunLogError(f"{segment_name(steps)} is missing, or {file.name} does not belong here")
+            whole.append(_read_segment(file, header, first, measured))
+            steps += whole[-1].rows
+            measured = max([measured, *whole[-1].charge_steps.tolist()])
+        if total is not None and steps != total:
+            raise RunLogError(f"{segment_name(steps)} is missing: the manifest counts {total} steps")
+    except RunLogError as error:
+        remedy = f"restore it from a copy, or read the {steps} steps before it with RunLog.open(..., recover=True)"
+        return tuple(whole), RunLogError(f"{folder}: {error}; {remedy}")
+    return tuple(whole), None
+
+
+def _read_segment(file: Path, header: Header, first: int, measured: int) -> _Segment:
+    """Read and check a segment; ``measured`` is the last step before it with a measured charge."""
+    try:
+        arrays, offsets = read_arrays(file)
+        rows, steps = len(arrays["hyper"]), arrays["charge_steps"]
+        _check_segment(header, arrays, rows)
+        if not (np.diff(steps, prepend=measured) > 0).all() or (steps > first + rows).any() or (steps < first).any():
+            raise RunLogError(f"charge_steps: expected increasing steps in {first}..{first + rows}, got {steps}")
+    except (RunLogError, KeyError, TypeError) as error:
+        raise RunLogError(f"{file.name} is damaged ({error})") from error
+    return _Segment(file, rows, arrays["hyper"], steps, offsets)
+
+
+def _check_segment(header: Header, arrays: Mapping[str, NDArray[Any]], rows: int) -> None:
+    for name, shape in header.shapes(rows, len(arrays["charge_steps"])).items():
+        dtype = {"forcing": header.dtype, "charge_steps": "int64"}.get(name, "float64")
+        if arrays[name].dtype != dtype or not arrays[name].flags.f_contiguous:
+            raise RunLogError(f"{name}: expected column-major {dtype}, got {arrays[name].dtype}; it is not a segment")
+        checked(header, name, arrays[name], shape)
