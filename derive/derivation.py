@@ -65,7 +65,8 @@ class Step:
         known = dict(self.given)
         left = _unexplained(sp.expand(self.before.subs(known) - self.after.subs(known)), self.dropped)
         if left != 0:
-            raise DerivationError(f"step {self.rule!r}: before - after = {left}, expected {self.dropped}")
+            found = left if isinstance(self.dropped, sp.Order) else sp.expand(left + self.dropped)
+            raise DerivationError(f"step {self.rule!r}: before - after = {found}, expected {self.dropped}")
 
 
 def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
@@ -74,8 +75,7 @@ def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
         (small,) = dropped.variables
         exponent = sp.degree(dropped.expr, small)
         return sp.series(difference, small, 0, exponent).removeO()
-    left = rational_normal_form(difference.doit() - dropped)
-    return rational_normal_form(left + dropped) if left != 0 else left
+    return rational_normal_form(difference.doit() - dropped)
 
 
 @dataclass(frozen=True)

@@ -192,11 +192,11 @@ def test_hyper_parameters_that_no_rule_has_are_refused_by_name(settings, message
         sgd(**settings)
 
 
-@pytest.mark.parametrize("name", [name for name in islice(REFUSED, 3)])
+@pytest.mark.parametrize("name", list(islice(REFUSED, 3)))
 def test_torch_refuses_the_same(name):
     torch = pytest.importorskip("torch")
     settings = {"lr": 0.1} | REFUSED[name][0]
-    with pytest.raises(ValueError, match="Nesterov|Invalid"):
+    with pytest.raises(ValueError, match=r"Nesterov|Invalid"):
         torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], **settings)
 
 
