@@ -128,7 +128,7 @@ def _value(name: str, given: bool | float | sp.Expr, symbol: sp.Symbol) -> sp.Ex
     if isinstance(given, sp.Expr):
         return given
     if isinstance(given, (int, float)):
-        return sp.Rational(repr(given + 0)) if isfinite(given) else sp.nan
+        return sp.Rational(str(given + 0)) if isfinite(given) else sp.nan
     raise UpdateRuleError(f"{name}: expected True, False, a number or a SymPy expression, got {given!r}")
 
 

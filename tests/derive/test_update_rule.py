@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import sympy as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derive import UpdateRuleError, gradient_flow, sgd
@@ -63,6 +63,7 @@ def test_the_recurrence_of_another_rule_is_not_obeyed(kind):
     assert 0 not in misfit(sgd(**RULES["momentum"]), *run(kind))
 
 
+@settings(max_examples=30)
 @given(beta=st.fractions(0, Fraction(99, 100), max_denominator=100))
 def test_numbers_give_the_recurrence_of_the_symbols(beta):
     symbolic, number = sgd(momentum=True).shift_polynomials, sp.Rational(beta)
@@ -143,6 +144,11 @@ def test_no_float_is_rounded(value):
 @pytest.mark.parametrize(("value", "taken"), [(0.1, sp.Rational(1, 10)), (2, sp.Integer(2)), (lr / 3, lr / 3)])
 def test_numbers_and_expressions_are_taken_exactly(value, taken):
     assert sgd(lr=value).lr == taken
+
+
+def test_a_numpy_number_is_taken_as_pythons():
+    np = pytest.importorskip("numpy")
+    assert sgd(lr=np.float64(0.1)) == sgd(lr=0.1)
 
 
 def test_a_sympy_float_is_taken_exactly_too():
