@@ -1,10 +1,12 @@
 """The five relations of Kunin et al. 2021, App. A, Tables 2 and 3, identities of higher order, and Theorem 1."""
 
+from itertools import pairwise
+
 import pytest
 import sympy as sp
 
 from derive import SymmetryError, rescale, scale, symbols, translation
-from derive.relations import identity_of_order, noether, relations, theorem_1
+from derive.relations import Relation, identity_of_order, noether, relations, theorem_1
 from derive.symmetry import Symmetry
 
 s = symbols.group_parameter
@@ -68,11 +70,10 @@ def test_table_3_the_last_row_of_rescale_is_the_papers_up_to_the_gradient_identi
 @pytest.mark.parametrize("k", range(4))
 @pytest.mark.parametrize(("symmetry", "loss"), CASES)
 def test_identities_of_every_order_hold(symmetry, loss, k):
-    relation = identity_of_order(symmetry, k)
-    directions = {
-        u: sp.Rational(len(u.name) + int(u.name[1]), 5) for u in relation.rows[0].free_symbols if u.name.startswith("u")
-    }
-    assert holds(symmetry, loss, type(relation)("numbers", (relation.rows[0].subs(directions),), True, ""))
+    (row,) = identity_of_order(symmetry, k).rows
+    directions = [u for u in row.free_symbols if u.name.startswith("u")]
+    numbers = {u: sp.Rational(len(u.name) + int(u.name[1]), 5) for u in directions}
+    assert holds(symmetry, loss, Relation("numbers", (row.subs(numbers),), True, ""))
 
 
 def test_the_second_identity_of_scale_is_eulers_theorem_for_third_derivatives():
@@ -92,7 +93,7 @@ def test_gradient_flow_conserves_every_charge_step_by_step(name):
     steps = noether(FAMILIES[name]).steps
     assert steps[0].before == symbols.charge(symbols.time).diff(symbols.time)
     assert steps[-1].after == 0
-    assert all(a.after == b.before for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a.after == b.before for a, b in pairwise(steps))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
