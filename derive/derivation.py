@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import sympy as sp
 
@@ -80,7 +81,21 @@ def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
 
 @dataclass(frozen=True)
 class Derivation:
-    """Steps in order, from a premise to a law.
+    """Steps in order, from a premise to a conclusion: each starts with the expression that the one before ends with.
+
+    Parameters
+    ----------
+    title
+        What is derived.
+    steps
+        The chain.
+    lemmas
+        Derivations whose conclusions the chain's premise is made of.
+
+    Raises
+    ------
+    DerivationError
+        If a step does not start where the one before it ended.
 
     >>> x = sp.Symbol("x")
     >>> print(Derivation("a square", (Step((x + 1) ** 2, x**2 + 2 * x + 1, "expand", "distributive law"),)).to_text())
@@ -93,19 +108,30 @@ class Derivation:
 
     title: str
     steps: tuple[Step, ...]
+    lemmas: tuple[Derivation, ...] = ()
 
-    def __add__(self, other: Derivation) -> Derivation:
-        return Derivation(other.title, self.steps + other.steps)
+    def __post_init__(self) -> None:
+        for one, following in pairwise(self.steps):
+            if one.after != following.before:
+                raise DerivationError(
+                    f"{self.title}: step {following.rule!r} starts from {following.before}, "
+                    f"but step {one.rule!r} ends with {one.after}"
+                )
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """The lemmas' steps, then these."""
+        return (*(step for lemma in self.lemmas for step in lemma.all_steps), *self.steps)
 
     def to_text(self) -> str:
         """Plain text, one numbered step after another."""
-        return "\n".join([self.title, *(_step_text(k, step) for k, step in enumerate(self.steps, start=1))])
+        return "\n".join([self.title, *(_step_text(k, step) for k, step in enumerate(self.all_steps, start=1))])
 
     def to_markdown(self) -> str:
         """Markdown with display formulas between ``$$``."""
         body = "\n\n".join(
             f"{k}. **{step.rule}** – {step.reason}{_source(step)}\n\n   $$\n   {_relation(step)}\n   $$"
-            for k, step in enumerate(self.steps, start=1)
+            for k, step in enumerate(self.all_steps, start=1)
         )
         return f"### {self.title}\n\n{body}\n"
 
@@ -113,12 +139,12 @@ class Derivation:
         """LaTeX: an ``enumerate`` to paste into a paper (needs amsmath)."""
         items = "\n".join(
             rf"\item \textbf{{{step.rule}}}: {step.reason}{_source(step)}" + "\n" + rf"\[ {_relation(step)} \]"
-            for step in self.steps
+            for step in self.all_steps
         )
         return rf"\paragraph{{{self.title}}}" + "\n" + r"\begin{enumerate}" + "\n" + items + "\n" + r"\end{enumerate}"
 
     def _repr_latex_(self) -> str:
-        rows = r" \\ ".join(rf"\text{{{step.rule}:}}\quad & {_relation(step)}" for step in self.steps)
+        rows = r" \\ ".join(rf"\text{{{step.rule}:}}\quad & {_relation(step)}" for step in self.all_steps)
         return rf"$\begin{{aligned}}{rows}\end{{aligned}}$"
 
 

@@ -1,8 +1,9 @@
 """The discrete law of a charge: exact, step by step, with nothing expanded and nothing dropped.
 
 The charge Q_n of a symmetry, and with momentum its overlap C_n with the velocity, obey a linear recurrence driven by
-quadratic forms that a training run can log. A run that misses it was recorded wrongly or lacks the symmetry; what
-separates it from a continuous law is the error of the continuous model.
+quadratic forms that a training run can log. With the measured breaking ⟨g, X⟩ among its drives it holds for any run, and
+so checks the record; with ⟨g, X⟩ = 0 it holds if the symmetry does. What separates it from a continuous law is the error
+of the continuous model.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ w_n = ⟨d_n, d_n⟩_M of the step θ_{n+1} = θ_n − ηd_n; ``overlap`` o_n = 
 class DiscreteLaw:
     """x_{n+1} = A x_n + B f_n with the state x = (Q,) or (Q, C), C_n = ⟨v_n, X⟩, and measured drives f_n.
 
-    Exact for every schedule: A and B hold the hyper-parameters of step n. At the first step of ``torch.optim.SGD`` put
-    dampening = 0, since v_1 = G_0 undamped.
+    Exact for every schedule: A and B hold the hyper-parameters of step n. The first step after no velocity has matrices of
+    its own, since ``torch.optim.SGD`` starts with v_1 = G_0 undamped.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ class DiscreteLaw:
         Names of the components of f_n, see :data:`DRIVES`.
     drive_matrix
         B, of shape (k, len(drives)).
+    first_transition, first_drive_matrix
+        A and B of a first step without velocity, by the rule's ``first_step``.
     derivation
         One checked step for each row.
 
@@ -68,6 +71,8 @@ class DiscreteLaw:
     transition: sp.ImmutableMatrix
     drives: tuple[str, ...]
     drive_matrix: sp.ImmutableMatrix
+    first_transition: sp.ImmutableMatrix
+    first_drive_matrix: sp.ImmutableMatrix
     derivation: Derivation
 
     def __post_init__(self) -> None:
@@ -77,6 +82,12 @@ class DiscreteLaw:
                 f"drive_matrix: expected shape {(size, len(self.drives))} beside a square transition, "
                 f"got {self.drive_matrix.shape} and {self.transition.shape}"
             )
+
+    @property
+    def hyper_parameters(self) -> tuple[str, ...]:
+        """Names of the hyper-parameters that occur: of ``lr``, ``weight_decay``, ``momentum``, ``dampening``."""
+        matrices = (self.transition, self.drive_matrix, self.first_transition, self.first_drive_matrix)
+        return symbols.argument_names(sp.Add(*(entry for matrix in matrices for entry in matrix)))
 
     @cached_property
     def characteristic_polynomial(self) -> sp.Expr:
@@ -168,8 +179,16 @@ def discrete_law(symmetry: Symmetry, rule: UpdateRule) -> DiscreteLaw:
     if symmetry.linear_word != 0 and not symmetry.constant_part.is_zero_matrix:
         raise UnsupportedError(f"symmetry: {symmetry.name!r} scales and translates at once; shift the origin")
     _ = symmetry.charge  # raises where there is none
-    steps = _plain_steps(symmetry, rule) if rule.momentum == 0 else _momentum_steps(symmetry, rule)
-    return _assemble(symmetry, rule, steps)
+    steps = _steps(symmetry, rule, rule.gradient_gain)
+    transition, drive_matrix, drives = _matrices(symmetry, [step.after for step in steps])
+    first = _matrices(symmetry, [step.after for step in _steps(symmetry, rule, rule.first_gradient_gain)])
+    lemmas = tuple(Derivation(step.rule, (step,)) for step in steps)
+    derivation = Derivation(f"discrete law of the {symmetry.name} charge", (), lemmas)
+    return DiscreteLaw(symmetry, rule, transition, drives, drive_matrix, first[0], first[1], derivation)
+
+
+def _steps(symmetry: Symmetry, rule: UpdateRule, gain: sp.Expr) -> tuple[Step, ...]:
+    return _plain_steps(symmetry, rule) if rule.momentum == 0 else _momentum_steps(symmetry, rule, gain)
 
 
 def _charge_of(symmetry: Symmetry, vector: sp.Expr) -> sp.Expr:
@@ -204,10 +223,13 @@ def _plain_steps(symmetry: Symmetry, rule: UpdateRule) -> tuple[Step, ...]:
     return (_named_step(before, "charge after the step", reason, _names(symmetry)),)
 
 
-def _momentum_steps(symmetry: Symmetry, rule: UpdateRule) -> tuple[Step, ...]:
-    """Q_{n+1} and C_{n+1}: forms of d_n and v_{n+1} stay as measured drives, their overlaps with θ_n are expanded."""
+def _momentum_steps(symmetry: Symmetry, rule: UpdateRule, gain: sp.Expr) -> tuple[Step, ...]:
+    """Q_{n+1} and C_{n+1}: forms of d_n and v_{n+1} stay as measured drives, their overlaps with θ_n are expanded.
+
+    ``gain`` is the share of G_n that enters the velocity.
+    """
     total = ip.gradient + rule.weight_decay * ip.theta
-    velocity = rule.momentum * ip.velocity + rule.gradient_gain * total
+    velocity = rule.momentum * ip.velocity + gain * total
     direction = total + rule.momentum * velocity if rule.nesterov else velocity
     facts = _names(symmetry) | {
         _overlap(symmetry, ip.direction, ip.theta): _overlap(symmetry, direction, ip.theta),
@@ -217,7 +239,12 @@ def _momentum_steps(symmetry: Symmetry, rule: UpdateRule) -> tuple[Step, ...]:
         facts[bilinear(ip.direction, ip.next_velocity)] = DRIVES["direction"]
     moved = ip.theta - rule.lr * ip.direction
     charge, overlap = _charge_of(symmetry, moved), _overlap(symmetry, ip.next_velocity, moved)
-    reason = r"$\theta_{n+1} = \theta_n - \eta d_n$, $v_{n+1} = \beta v_n + (1 - \alpha)(g_n + \lambda\theta_n)$"
+    share = "" if gain == 1 else rf"({sp.latex(gain)})\,"
+    taken = r"G_n + \beta v_{n+1}" if rule.nesterov else "v_{n+1}"
+    decay = "" if rule.weight_decay == 0 else r" + \lambda\theta_n"
+    reason = (
+        rf"$\theta_{{n+1}} = \theta_n - \eta d_n$, $d_n = {taken}$, $v_{{n+1}} = \beta v_n + {share}G_n$, $G_n = g_n{decay}$"
+    )
     return (
         _named_step(charge, "charge after the step", reason, facts),
         _named_step(overlap, "overlap of velocity and generator after the step", reason, facts),
@@ -232,8 +259,8 @@ def _named_step(before: sp.Expr, rule: str, reason: str, facts: dict[sp.Expr, sp
     return Step(before, after, rule, reason, closed, source="Kunin et al. 2021, App. I")
 
 
-def _assemble(symmetry: Symmetry, rule: UpdateRule, steps: tuple[Step, ...]) -> DiscreteLaw:
-    rows = [step.after for step in steps]
+def _matrices(symmetry: Symmetry, rows: list[sp.Expr]) -> tuple[sp.ImmutableMatrix, sp.ImmutableMatrix, tuple[str, ...]]:
+    """(A, B, names of the drives) of rows that are linear in state and drives."""
     state = (Q_n, C_n)[: len(rows)]
     drives = tuple(name for name, symbol in DRIVES.items() if any(row.has(symbol) for row in rows))
     left = [row.atoms(ip.Inner) for row in rows if row.atoms(ip.Inner)]
@@ -241,5 +268,4 @@ def _assemble(symmetry: Symmetry, rule: UpdateRule, steps: tuple[Step, ...]) -> 
         raise UnsupportedError(f"symmetry: the recurrence of {symmetry.name!r} does not close, {left} remain")
     transition = sp.ImmutableMatrix([[row.coeff(x) for x in state] for row in rows])
     matrix = sp.ImmutableMatrix(len(rows), len(drives), [row.coeff(DRIVES[d]) for row in rows for d in drives])
-    derivation = Derivation(f"discrete law of the {symmetry.name} charge", steps)
-    return DiscreteLaw(symmetry, rule, transition, drives, matrix, derivation)
+    return transition, matrix, drives

@@ -64,11 +64,19 @@ class Law:
             raise ValueError(f"drive: expected a multiple of one of {forms}, got {self.drive}")
         if self.damping == 0:
             raise ValueError("damping: expected a law with damping, got 0")
+        derived = self.derivation.steps[-1].after
+        if sp.expand(self.equation.lhs - self.drive - derived) != 0:
+            raise DerivationError(f"law: its derivation ends with {derived} = 0, which is not {self.equation}")
 
     @property
     def equation(self) -> sp.Eq:
         """The law as a SymPy equation for ``Q(t)``."""
         return sp.Eq(self.mass * Q.diff(t, 2) + self.damping * Q.diff(t) + self.stiffness * Q, self.drive)
+
+    @property
+    def hyper_parameters(self) -> tuple[str, ...]:
+        """Names of the hyper-parameters that occur: of ``lr``, ``weight_decay``, ``momentum``, ``dampening``."""
+        return symbols.argument_names(self.mass + self.damping + self.stiffness + self.drive)
 
     @property
     def is_oscillator(self) -> bool:
@@ -128,7 +136,7 @@ def law(
     form: Form | None = None,
     keep_weight_decay_squared: bool = False,
 ) -> Law:
-    """Derive the law of the charge of ``symmetry`` under ``rule``.
+    """Derive the law of the charge of ``symmetry`` under ``rule``, a :class:`Symmetry` and an :class:`UpdateRule`.
 
     Parameters
     ----------
@@ -156,18 +164,21 @@ def law(
     >>> L.mass, L.damping, L.stiffness
     (eta*(beta + 1)/4, (1 - beta)/2, lambda)
     """
+    if not isinstance(symmetry, Symmetry) or not isinstance(rule, UpdateRule):
+        raise UnsupportedError(f"symmetry, rule: expected law(scale(), sgd()) or the like, got {symmetry!r}, {rule!r}")
     equation = _equation_of_learning(rule, order, form)
     projected, steps = _project(equation, symmetry)
     if not keep_weight_decay_squared:
         projected, steps = _drop_weight_decay_squared(projected, steps, equation, symmetry)
     title = f"law of the {symmetry.name} charge, {equation.form}, order {order}"
-    derivation = Derivation(title, equation.derivation.steps + steps)
+    derivation = Derivation(title, steps, (equation.derivation,))
     return Law(symmetry, rule, order, equation.form, *_coefficients(projected), derivation)
 
 
 def _equation_of_learning(rule: UpdateRule, order: int, form: Form | None) -> ModifiedEquation:
     if order not in (0, 1):
-        raise UnsupportedError(f"order: expected 0 (gradient flow) or 1 (modified loss or flow), got {order}")
+        raise UnsupportedError(f"order: expected 0 (gradient flow) or 1 (modified loss or flow), got {order}; "
+                               "what holds to every order is discrete_law(symmetry, rule)")  # fmt: skip
     if rule.is_flow or order == 0:
         if form not in (None, "gradient flow"):
             raise UnsupportedError(f"form: gradient flow has no {form}; leave form out")
@@ -195,6 +206,7 @@ def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> Step:
     """⟨Σ c_k θ^(k) − f, X⟩, times p in an equation of first order, so that it starts with Q' = ⟨pX, θ'⟩."""
     derivatives = (ip.theta_dot, ip.theta_ddot)
     factor = symmetry.degree if len(equation.time_coefficients) == 1 else 1
+    times = "the generator $X$" if factor == 1 else rf"$\nabla Q = {factor} X$, $X$ the generator"
     moving = sp.Add(*(c * d for c, d in zip(equation.time_coefficients, derivatives, strict=False)))
     vector = sp.expand(moving - equation.field)
     whole = ip.Inner(ip.generator, vector)
@@ -203,7 +215,7 @@ def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> Step:
         factor * whole,
         sp.expand(factor * expanded),
         "project on the generator",
-        "the equation of learning times the generator $X$ of the symmetry, term by term; from here on the expressions are 0",
+        f"the equation of learning times {times} of the symmetry, term by term; from here on the expressions are 0",
         ((whole, expanded),),
         source="Kunin et al. 2021, section 6 (ii)",
     )
@@ -234,7 +246,8 @@ def _use_invariance(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquatio
         expr,
         sp.expand(expr.subs(dict(facts))),
         "use invariance",
-        r"the loss does not change along $X$: $\langle g, X\rangle = 0$ and, differentiated once more, $H X = -M g$",
+        r"the loss does not change along $X$: $\langle g, X\rangle = 0$ and, differentiated once more, "
+        + (r"$H X = 0$" if symmetry.linear_word == 0 else r"$H X = -M g$, $M$ being the linear part of $X$"),
         tuple(facts),
         source="Kunin et al. 2021, eq. 1–8",
     )

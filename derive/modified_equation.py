@@ -81,18 +81,26 @@ def flow_limit(rule: UpdateRule) -> ModifiedEquation:
     """Order 0: (1−β)θ' = −g − λθ (Kunin et al. 2021, eq. 9, 14, 15), the limit E → 1 of the map."""
     left, right = rule.shift_polynomials
     speed = sp.diff(left, E).subs(E, 1)
-    steps = (
-        Step(
-            left.subs(E, sp.exp(h * D)) / h,
-            speed * D,
-            "limit of small steps",
-            "$E = e^{hD}$, one step advances time by $h$, and only the lowest power of $h$ is kept: $A(E)/h \\to A'(1) D$",
-            dropped=sp.Order(h),
-            source="Kunin et al. 2021, App. C",
-        ),
+    limit = Step(
+        left.subs(E, sp.exp(h * D)) / h,
+        speed * D,
+        "limit of small steps",
+        r"$E = e^{hD}$, one step advances time by $h$, and only the lowest power of $h$ is kept: $A(E)/h \to A'(1) D$",
+        dropped=sp.Order(h),
+        source="Kunin et al. 2021, App. C",
     )
-    field = -sp.expand(right.subs(E, 1) * regularized_gradient(rule))
-    return ModifiedEquation(rule, 0, "gradient flow", (speed,), field, Derivation("gradient flow", steps))
+    total = sp.expand(right.subs(E, 1) * regularized_gradient(rule))
+    learning = _equation_step(speed * ip.theta_dot + total, (speed,), -total)
+    derivation = Derivation("gradient flow", (learning,), (Derivation("limit", (limit,)),))
+    return ModifiedEquation(rule, 0, "gradient flow", (speed,), -total, derivation)
+
+
+def _equation_step(read: sp.Expr, time_coefficients: tuple[sp.Expr, ...], field: sp.Expr) -> Step:
+    """The equation of learning as a step: what the expansion says, read off, is Σ c_k θ^(k) − f."""
+    derivatives = (ip.theta_dot, ip.theta_ddot)
+    moving = sp.Add(*(c * d for c, d in zip(time_coefficients, derivatives, strict=False)))
+    reason = r"read $D\theta$ as $\dot\theta$ and $h$ as the time of a step; this expression is 0 along training"
+    return Step(read, sp.expand(moving - field), "equation of learning", reason)
 
 
 def modified_loss(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
@@ -124,10 +132,13 @@ def modified_loss(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
         flow,
         "backward error analysis",
         r"the step equals the flow of $f = f_0 + \eta f_1$ for the time $\eta$, "
-        r"$\theta + \eta f + \eta^2 f_0'f_0/2 + O(\eta^3)$, if $f_1 = -f_0'f_0/2$; here $f_0 = -g - \lambda\theta$",
+        r"$\theta + \eta f + \eta^2 f_0'f_0/2 + O(\eta^3)$, if $f_1 = -f_0'f_0/2$; here $f_0 = "
+        + (r"-g$" if rule.weight_decay == 0 else r"-g - \lambda\theta$"),
         source="Kunin et al. 2021, eq. 16, 27",
     )
-    return ModifiedEquation(rule, 1, "modified loss", (sp.S.One,), field, Derivation("modified loss", (step,)))
+    learning = _equation_step(ip.theta_dot - first - eta * correction, (sp.S.One,), field)
+    derivation = Derivation("modified loss", (learning,), (Derivation("backward error", (step,)),))
+    return ModifiedEquation(rule, 1, "modified loss", (sp.S.One,), field, derivation)
 
 
 def modified_flow(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
@@ -154,12 +165,16 @@ def modified_flow(rule: UpdateRule, order: int = 1) -> ModifiedEquation:
         _expansion(left / h, ladder, "A", r"$E = e^{hD}$ shifts $\theta(t)$ by one step", small),
         _expansion(right, gain, "B", "the same shift acts on the gradients that the rule looks at", small),
     ]
-    told = tuple(step for step in steps if step.after != step.before)
+    told = tuple(Derivation("expansion", (step,)) for step in steps if step.after != step.before)
     coefficients = tuple(sp.factor(ladder.coeff(D, k)).subs(h, rule.step_size) for k in range(1, order + 2))
     total = regularized_gradient(rule)
     change = directional_derivative(total, ip.theta_dot)
-    field = -sp.expand(gain.coeff(D, 0) * total + gain.coeff(D, 1).subs(h, rule.step_size) * change)
-    return ModifiedEquation(rule, order, "modified flow", coefficients, field, Derivation("modified flow", told))
+    pulled = gain.coeff(D, 0) * total + gain.coeff(D, 1).subs(h, rule.step_size) * change
+    field = -sp.expand(pulled)
+    read = sum(ladder.coeff(D, k).subs(h, rule.step_size) * d for k, d in ((1, ip.theta_dot), (2, ip.theta_ddot)))
+    learning = _equation_step(read + pulled, coefficients, field)
+    derivation = Derivation("modified flow", (learning,), told)
+    return ModifiedEquation(rule, order, "modified flow", coefficients, field, derivation)
 
 
 def _expansion(before: sp.Expr, after: sp.Expr, side: str, reason: str, small: sp.Order) -> Step:

@@ -108,9 +108,10 @@ def noether(symmetry: Symmetry) -> Derivation:
     """
     _ = symmetry.charge
     p, Q = symmetry.degree, charge(t)
+    slope = rf"$\nabla Q = {p if p > 1 else ''} X$"
     moving, flowing, resting = Inner(theta_dot, generator), Inner(gradient, generator), sp.S.Zero
     steps = (
-        Step(Q.diff(t), p * moving, "chain rule", rf"$\nabla Q = {p} X$", ((Q.diff(t), p * moving),)),
+        Step(Q.diff(t), p * moving, "chain rule", slope, ((Q.diff(t), p * moving),)),
         Step(p * moving, -p * flowing, "gradient flow", r"$\dot\theta = -g$", ((moving, -flowing),), source="eq. 9"),
         Step(-p * flowing, resting, "use invariance", r"$\langle g, X\rangle = 0$", ((flowing, resting),), source="eq. 1"),
     )

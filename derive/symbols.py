@@ -62,5 +62,16 @@ ARGUMENT_NAMES = MappingProxyType(
 )
 """Symbol -> the name under which kernels, the command line and ``torch.optim.SGD`` take its value."""
 
+
+def argument_names(expr: sp.Expr) -> tuple[str, ...]:
+    """Names of the hyper-parameters in an expression, in the order of :data:`ARGUMENT_NAMES`.
+
+    >>> argument_names(momentum * lr + time)
+    ('lr', 'momentum')
+    """
+    hyper = (lr, weight_decay, momentum, dampening)
+    return tuple(ARGUMENT_NAMES[symbol] for symbol in hyper if symbol in expr.free_symbols)
+
+
 FORM_NAMES = MappingProxyType({gradient_form: "gradient", velocity_form: "velocity"})
 """Drive -> the name under which :func:`numerics.propagate` takes its samples."""

@@ -26,6 +26,8 @@ class Identity:
 
     Parameters
     ----------
+    name
+        Which derivative of the invariance it is.
     coordinates
         Rows of an equation ``row = 0`` in representative coordinates, with L an undefined function: obtained by
         differentiating L(ψ(θ, s)).
@@ -84,6 +86,9 @@ class Symmetry:
             raise SymmetryError(
                 f"image: expected one expression for each of the {len(self.coordinates)} coordinates, got {self.image}"
             )
+        names = [x.name for x in self.coordinates]
+        if len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
+            raise SymmetryError(f"coordinates: expected different symbols whose names are identifiers, got {names}")
         if self._differs(self._act(self.identity), self.coordinates):
             raise SymmetryError(f"image: expected the identity at {s} = {self.identity}, got {self._act(self.identity)}")
         self._check_group_law()
@@ -188,7 +193,7 @@ class Symmetry:
         >>> rescale().form_latex("g"), translation().form_latex(r"\theta")
         ('|g_{A1}|^2 - |g_{A2}|^2', '\\langle \\theta_{A}, 1\\rangle')
         """
-        names = {x: f"{letter}_{{{str(x).partition('_')[2]}}}" for x in self.coordinates}
+        names = {x: f"{letter}_{{{x.name.partition('_')[2] or x.name}}}" for x in self.coordinates}
         text = ""
         for monomial, coefficient in sp.Poly(self.charge, *self.coordinates).terms():
             factors = [x for x, power in zip(self.coordinates, monomial, strict=True) for _ in range(power)]

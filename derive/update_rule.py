@@ -55,6 +55,8 @@ class UpdateRule:
         _check_range("weight_decay", self.weight_decay, below=None)
         _check_range("momentum", self.momentum, below=1)
         _check_range("dampening", self.dampening, below=1)
+        if not isinstance(self.nesterov, bool):
+            raise UpdateRuleError(f"nesterov: expected True or False, got {self.nesterov!r}")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise UpdateRuleError("nesterov: expected momentum and no dampening with it (as torch.optim.SGD), got "
                                   f"momentum={self.momentum}, dampening={self.dampening}")  # fmt: skip
@@ -98,25 +100,27 @@ class UpdateRule:
         gain = sp.cancel(clearing * step / G / self.gradient_gain)
         return sp.factor((E - 1) * clearing), sp.expand(gain)
 
-    @property
-    def symbols(self) -> tuple[sp.Symbol, ...]:
-        """The symbols among the hyper-parameters, in the order η, λ, β, α."""
-        values = (self.lr, self.weight_decay, self.momentum, self.dampening)
-        return tuple(sorted(set().union(*(v.free_symbols for v in values)), key=str))
-
     def _repr_latex_(self) -> str:
+        decay = "" if self.weight_decay == 0 else rf" + {sp.latex(self.weight_decay)}\,"
         if self.is_flow:
-            return rf"$(1-{sp.latex(self.momentum)})\,\dot\theta = -g - {sp.latex(self.weight_decay)}\,\theta$"
-        a, b = (sp.latex(polynomial) for polynomial in self.shift_polynomials)
-        return rf"${a}\,\theta_n = -{sp.latex(self.step_size)}\,\left({b}\right)\left(g_n + \lambda\theta_n\right)$"
+            speed = "" if self.momentum == 0 else rf"\left({sp.latex(1 - self.momentum)}\right)\,"
+            return rf"${speed}\dot\theta = -g" + (decay.replace("+", "-") + r"\theta" if decay else "") + "$"
+        a, b = (rf"\left({sp.latex(polynomial)}\right)" for polynomial in self.shift_polynomials)
+        gradient = r"\left(g_n" + (rf"{decay}\theta_n" if decay else "") + r"\right)"
+        gain = "" if self.shift_polynomials[1] == 1 else rf"{b}\,"
+        return rf"${a}\,\theta_n = -{sp.latex(self.step_size)}\,{gain}{gradient}$"
 
 
 def _check_range(name: str, value: sp.Expr, *, below: int | None) -> None:
-    if not value.is_number:
-        return
-    if not (value.is_real and value >= 0 and (below is None or value < below)):
-        expected = "0 or more" if below is None else f"at least 0 and below {below}"
+    """Refuse what is certainly out of range: numbers, and expressions whose assumptions say so."""
+    if not isinstance(value, sp.Expr):
+        raise UpdateRuleError(f"{name}: expected a SymPy expression, got {value!r}; build the rule with sgd(...)")
+    expected = "0 or more" if below is None else f"at least 0 and below {below}"
+    outside = value.is_negative or (below is not None and (value - below).is_nonnegative)
+    if outside or value.is_real is False or (value.is_number and not value.is_finite):
         raise UpdateRuleError(f"{name}: expected {expected}, got {value}")
+    if not all(symbol.name.isidentifier() for symbol in value.free_symbols):
+        raise UpdateRuleError(f"{name}: expected symbols whose names are identifiers, got {value.free_symbols}")
 
 
 def _value(name: str, given: bool | float | sp.Expr, symbol: sp.Symbol) -> sp.Expr:

@@ -1,6 +1,6 @@
 """Numerical evaluation of derived laws on numpy and torch: special functions, generated kernels, propagators."""
 
 from numerics.kernel import Kernel, KernelError, compile_kernel
-from numerics.propagate import propagate
+from numerics.propagate import PropagationError, propagate
 
-__all__ = ["Kernel", "KernelError", "compile_kernel", "propagate"]
+__all__ = ["Kernel", "KernelError", "PropagationError", "compile_kernel", "propagate"]

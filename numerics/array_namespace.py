@@ -27,9 +27,13 @@ def namespace(*arrays: Array) -> ModuleType:
 
 
 def like(value: Array, example: Array) -> Array:
-    """``value`` as an array of the library, floating dtype and device of ``example``."""
+    """``value`` as an array of the library, floating dtype and device of ``example`` (float64 for integers).
+
+    >>> like(1, np.array([2])).dtype
+    dtype('float64')
+    """
     xp = namespace(example)
     if xp is np:
         dtype = np.asarray(example).dtype
         return np.asarray(value, dtype=dtype if dtype.kind == "f" else np.float64)
-    return xp.as_tensor(value, dtype=example.dtype, device=example.device)
+    return xp.as_tensor(value, dtype=example.dtype if example.is_floating_point() else xp.float64, device=example.device)

@@ -14,9 +14,10 @@ from sympy.printing.pycode import PythonCodePrinter
 
 from derive import Solution
 from derive.special_functions import damped_cosh, damped_sinhc
-from derive.symbols import ARGUMENT_NAMES, time
+from derive.symbols import ARGUMENT_NAMES, frequency, time
 from numerics import special
 from numerics.array_namespace import Array, like, namespace
+from numerics.hyper_parameters import problem
 
 Backend = Literal["numpy", "torch"]
 
@@ -25,32 +26,50 @@ class KernelError(ValueError):
     """An expression that has no kernel, or arguments that a kernel cannot take."""
 
 
-_FUNCTIONS = {
-    sp.exp: "{lib}.exp",
-    sp.cos: "{lib}.cos",
-    sp.sin: "{lib}.sin",
-    damped_cosh: "damped_cosh",
-    damped_sinhc: "damped_sinhc",
+class _CoshOfSquare(sp.Function):
+    """damped_cosh with b² as its second argument: b itself is a root, whose derivative is infinite at ω = 0."""
+
+
+class _SinhcOfSquare(sp.Function):
+    """damped_sinhc with b² as its second argument."""
+
+
+_CALLS = {
+    sp.exp: "{library}.exp({0})",
+    sp.cos: "{library}.cos({0})",
+    sp.sin: "{library}.sin({0})",
+    _CoshOfSquare: "damped_cosh({0}, squared={1})",
+    _SinhcOfSquare: "damped_sinhc({0}, squared={1})",
 }
+_ARITHMETIC = (sp.Add, sp.Mul, sp.Pow, sp.Rational, sp.Float)
 
 
 class _Printer(PythonCodePrinter):
-    """SymPy -> source over one array library; a node it does not know is refused by name."""
+    """SymPy -> source over one array library; a node or symbol it does not know is refused by name."""
 
-    def __init__(self, backend: Backend):
+    def __init__(self, backend: Backend, local: tuple[sp.Symbol, ...] = ()):
         super().__init__({"fully_qualified_modules": False})
         self.library = {"numpy": "np", "torch": "torch"}[backend]
+        self.local = frozenset(local)
+
+    def doprint(self, expr, assign_to=None):
+        for node in sp.preorder_traversal(expr):
+            if not isinstance(node, (*_ARITHMETIC, sp.Symbol)) and node.func not in _CALLS:
+                raise KernelError(f"solution: no kernel for {node.func.__name__} in {expr}")
+        return super().doprint(expr, assign_to)
 
     def _print_Function(self, expr):
-        name = _FUNCTIONS.get(expr.func)
-        if name is None:
-            raise KernelError(f"solution: expected functions {sorted(f.__name__ for f in _FUNCTIONS)}, got {expr.func}")
-        return f"{name.format(lib=self.library)}({', '.join(map(self._print, expr.args))})"
+        return _CALLS[expr.func].format(*map(self._print, expr.args), library=self.library)
 
     _print_exp = _print_cos = _print_sin = _print_Function
 
     def _print_Symbol(self, expr):
-        return ARGUMENT_NAMES.get(expr, expr.name)
+        name = ARGUMENT_NAMES.get(expr, expr.name if expr in self.local else None)
+        if name is None:
+            raise KernelError(
+                f"solution: expected the symbols of derive.symbols, got {expr!r}; put in numbers or those symbols"
+            )
+        return name
 
     def _print_Pow(self, expr, **_):
         if expr.base.is_number or expr.exp not in (sp.S.Half, -sp.S.Half):
@@ -60,11 +79,6 @@ class _Printer(PythonCodePrinter):
 
     def _print_Rational(self, expr):
         return f"{expr.p}/{expr.q}" if expr.q != 1 else str(expr.p)
-
-    def _print_not_supported(self, expr):
-        raise KernelError(f"solution: no kernel for {type(expr).__name__} in {expr}")
-
-    emptyPrinter = _print_not_supported
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,9 @@ class Kernel:
 
     def green(self, t: Array, **values: Array) -> Array:
         """G(t) for t ≥ 0, the response of the charge to a unit impulse of the law's drive at time 0."""
+        unknown = set(values) - set(self.arguments("homogeneous")) - set(self.arguments("green"))
+        if unknown:
+            raise KernelError(f"green: expected the keyword arguments {self.arguments('green')}, got {sorted(unknown)}")
         return self._evaluate("green", t, {k: v for k, v in values.items() if k in self.arguments("green")})
 
     def arguments(self, part: str = "homogeneous") -> tuple[str, ...]:
@@ -117,28 +134,45 @@ class Kernel:
         expected = self.arguments(part)
         if set(values) != set(expected):
             raise KernelError(f"{part}: expected the keyword arguments {expected}, got {tuple(values)}")
-        if namespace(t, *values.values()).__name__ != self.backend:
-            raise KernelError(f"t: expected {self.backend} arrays, got {namespace(t, *values.values()).__name__}; "
-                              f"compile with backend={namespace(t).__name__!r}")  # fmt: skip
+        library = namespace(t, *values.values()).__name__
+        if library != self.backend:
+            raise KernelError(f"expected {self.backend} arrays, got {library}; compile with backend={library!r}")
+        if namespace(t).__name__ != self.backend:
+            raise KernelError(f"t: expected {self.backend} arrays, got {type(t).__name__}")
         t = _floating(t)
         arrays = {name: _checked(name, like(value, t)) for name, value in values.items()}
+        _check_shapes(t, arrays)
         if bool((_checked("t", t) < 0).any()):
             raise KernelError("t: expected times from 0 on, got a negative one")
         return self._functions[part](t, **arrays)
 
 
 def _floating(t: Array) -> Array:
+    """``t`` in a floating dtype of its own library; text and complex numbers are refused."""
     if namespace(t) is not np:
+        if t.is_complex():
+            raise KernelError("t: expected real times, got complex ones")
         return t if t.is_floating_point() else t.double()
     array = np.asarray(t)
+    if array.dtype.kind not in "iuf":
+        raise KernelError(f"t: expected real numbers, got dtype {array.dtype}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
+def _check_shapes(t: Array, arrays: dict[str, Array]) -> None:
+    shapes = {"t": tuple(t.shape)} | {name: tuple(array.shape) for name, array in arrays.items()}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError as error:
+        raise KernelError(f"expected arguments that broadcast, got shapes {shapes}") from error
+
+
 def _checked(name: str, value: Array) -> Array:
-    xp = namespace(value)
-    detached = value.detach() if xp is not np else value
-    if not bool(xp.isfinite(detached).all()):
-        raise KernelError(f"{name}: expected finite numbers, got NaN or infinity")
+    wrong = problem(name, value.detach() if namespace(value) is not np else value)
+    if wrong is None and name == "lr" and bool((value <= 0).any()):
+        wrong = "lr: expected positive numbers, got 0; a law in training time has no step of length 0"
+    if wrong:
+        raise KernelError(wrong)
     return value
 
 
@@ -170,16 +204,31 @@ def compile_kernel(solution: Solution, backend: Backend = "numpy") -> Kernel:
 
 def _function_source(name: str, solution: Solution, backend: Backend) -> str:
     """One function: the rates as local variables, common subexpressions, and the formula as the derivation wrote it."""
-    form = getattr(solution, f"{name}_form")
-    printer = _Printer(backend)
-    used = [(rate, value) for rate, value in solution.rates if rate in form.free_symbols]
+    form, rates = _by_squares(getattr(solution, f"{name}_form"), dict(solution.rates))
+    used = [(rate, value) for rate, value in rates.items() if rate in form.free_symbols]
     shared, (body,) = sp.cse([form], symbols=sp.numbered_symbols("x"))
+    printer = _Printer(backend, tuple(symbol for symbol, _ in (*used, *shared)))
     lines = [f"{printer.doprint(left)} = {printer.doprint(right)}" for left, right in (*used, *shared)]
     arguments = "".join(f", {argument}" for argument in _argument_names(getattr(solution, name)))
     star = ", *" if arguments else ""
     lines = [*_docstring(name, solution), *lines, f"return {printer.doprint(body)}"]
     text = "\n".join(f"    {line}".rstrip() for line in lines)
     return f"def {name}(t{star}{arguments}):\n{text}\n"
+
+
+def _by_squares(form: sp.Expr, rates: dict[sp.Symbol, sp.Expr]) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]:
+    """The formula and its rates with ω² for ω, which the entire functions are even in."""
+    omega_squared = sp.Symbol("omega_squared", nonnegative=True)
+
+    def square(b: sp.Expr) -> sp.Expr:
+        return (b**2).subs(frequency, sp.sqrt(omega_squared))
+
+    form = form.replace(damped_cosh, lambda a, b: _CoshOfSquare(a, square(b)))
+    form = form.replace(damped_sinhc, lambda a, b: _SinhcOfSquare(a, square(b)))
+    if frequency in rates and frequency not in form.free_symbols:
+        value = rates.pop(frequency)
+        rates[omega_squared] = value.base if value.is_Pow and value.exp == sp.S.Half else value**2
+    return form, rates
 
 
 def _docstring(name: str, solution: Solution) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Driven recurrences over (steps, neurons), with hyper-parameters that may change at every step.
 
 A law is stepped from one recorded step to the next: a :class:`derive.DiscreteLaw` exactly, a continuous :class:`derive.Law`
-by the exact propagator of a drive that is constant over the step. Every factor is of size one, so nothing overflows
-however long the run; state is carried in float64.
+by the exact propagator of a drive that is constant over the step. A step's factors do not grow with the length of the
+run, as growing exponentials would; state is carried in float64, and a result that overflows all the same is refused.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import scipy.linalg
 import sympy as sp
 
 from derive import DiscreteLaw, Law
+from derive.discrete_law import DRIVES
 from derive.symbols import ARGUMENT_NAMES, FORM_NAMES, time
+from numerics.hyper_parameters import problem
 
 Floats = np.ndarray
-HYPER = ("lr", "weight_decay", "momentum", "dampening")
 
 
 class PropagationError(ValueError):
@@ -32,6 +33,7 @@ def propagate(
     step_size: float | Floats | None = None,
     steps: int | None = None,
     keep: Floats | None = None,
+    velocity_exists: bool = False,
     **hyper: float | Floats,
 ) -> Floats:
     """The charge at steps 0..T, from its initial value and the drive measured at every step.
@@ -52,8 +54,10 @@ def propagate(
         T, needed only where no drive and no array of hyper-parameters tells it.
     keep
         Which of the steps 0..T to return, increasing; all of them if left out.
+    velocity_exists
+        Discrete laws with momentum: whether the run goes on from an earlier one, so that step 0 is not a first step.
     **hyper
-        ``lr``, ``weight_decay``, ``momentum``, ``dampening``: numbers or shape ``(steps,)``, those the law has symbols for.
+        Those of ``law.hyper_parameters``, each a number or of shape ``(steps,)``.
 
     Returns
     -------
@@ -77,13 +81,18 @@ def propagate(
     size = law.transition.shape[0] if is_discrete else (2 if law.is_oscillator else 1)
     if not is_discrete and step_size is None:
         raise PropagationError("step_size: expected the time advanced by a step, got None; it is lr*(1 - dampening)")
+    if is_discrete and step_size is not None:
+        raise PropagationError("step_size: expected none, got one; a discrete law advances by its own steps")
+    allowed = {*law.hyper_parameters}
+    if set(hyper) != allowed:
+        raise PropagationError(f"hyper-parameters: expected {sorted(allowed)}, got {sorted(hyper)}")
     schedule = dict(hyper) if is_discrete else {**hyper, "step_size": step_size}
-    samples = _drives(names, drives)
+    state = _state(initial, size)
+    samples = _drives(names, drives, state.shape[1])
     total = _steps(samples, schedule, steps)
     table = {name: _per_step(name, value, total) for name, value in schedule.items()}
-    state = _state(initial, size)
     if isinstance(law, DiscreteLaw):
-        transition, gain = _matrix(law.transition, table, total), _matrix(law.drive_matrix, table, total)
+        transition, gain = _discrete_matrices(law, table, total, velocity_exists)
     else:
         transition, gain = _continuous_matrices(law, table, total)
     kept = np.arange(total + 1) if keep is None else _kept(keep, total)
@@ -103,6 +112,10 @@ def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats
         for j, sample in enumerate(samples):
             if sample is not None:
                 state += gain[n][:, j, None] * sample[n]
+    if not np.isfinite(out).all():
+        raise PropagationError(
+            "drives: expected a run whose charge stays finite, got one that overflows; lower lr or the drive"
+        )
     return out
 
 
@@ -111,6 +124,18 @@ def _kept(keep: Floats, steps: int) -> Floats:
     if array.ndim != 1 or array.dtype.kind not in "iu" or (np.diff(array, prepend=-1) <= 0).any() or (array > steps).any():
         raise PropagationError(f"keep: expected increasing steps between 0 and {steps}, got {keep}")
     return array
+
+
+def _discrete_matrices(
+    law: DiscreteLaw, table: dict[str, Floats], steps: int, velocity_exists: bool
+) -> tuple[Floats, Floats]:
+    """A and B at each step; step 0 has the first step's own, unless a velocity exists already."""
+    transition, gain = _matrix(law.transition, table, steps), _matrix(law.drive_matrix, table, steps)
+    if steps and not velocity_exists:
+        first = {name: values[:1] for name, values in table.items()}
+        transition[0] = _matrix(law.first_transition, first, 1)[0]
+        gain[0] = _matrix(law.first_drive_matrix, first, 1)[0]
+    return transition, gain
 
 
 def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tuple[Floats, Floats]:
@@ -123,8 +148,13 @@ def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tupl
     h = table.pop("step_size")
     if (h < 0).any():
         raise PropagationError("step_size: expected steps forward in time, got a negative one")
+    if "lr" in table:
+        if ((table["lr"] == 0) & (h > 0)).any():
+            raise PropagationError("lr: expected a positive learning rate where step_size is positive, got 0")
+        # where no time passes, any learning rate gives the same step of length 0
+        table["lr"] = np.where(h == 0, 1.0, table["lr"])
     generators = _matrix(sp.ImmutableMatrix(rows), table, steps) * h[:, None, None]
-    distinct, inverse = np.unique(generators.reshape(steps, -1), axis=0, return_inverse=True)
+    distinct, inverse = np.unique(generators.reshape(steps, len(rows) ** 2), axis=0, return_inverse=True)
     flows = scipy.linalg.expm(distinct.reshape(-1, len(rows), len(rows)))[inverse.ravel()]
     columns = 1 if law.drive_form else 0
     return flows[:, :-1, :-1], flows[:, :-1, -1:][:, :, :columns]
@@ -133,10 +163,11 @@ def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tupl
 def _matrix(matrix: sp.ImmutableMatrix, table: dict[str, Floats], steps: int) -> Floats:
     """A SymPy matrix in the hyper-parameters, evaluated at each step: shape ``(steps, *matrix.shape)``."""
     symbols = sorted(matrix.free_symbols, key=str)
-    needed = {ARGUMENT_NAMES[symbol] for symbol in symbols}
-    unknown = set(table) - set(HYPER)
-    if needed - set(table) or unknown:
-        raise PropagationError(f"hyper-parameters: expected {sorted(needed)}, got {sorted(table)}")
+    unknown = [symbol for symbol in symbols if symbol not in ARGUMENT_NAMES]
+    if unknown:
+        raise PropagationError(
+            f"law: expected the symbols of derive.symbols, got {unknown}; put in numbers or those symbols"
+        )
     out = np.empty((steps, *matrix.shape))
     for index, entry in np.ndenumerate(np.array(matrix.tolist(), dtype=object).reshape(matrix.shape)):
         function: Callable[..., Floats] = sp.lambdify(symbols, entry, "numpy")
@@ -144,31 +175,37 @@ def _matrix(matrix: sp.ImmutableMatrix, table: dict[str, Floats], steps: int) ->
     return out
 
 
-def _drives(names: tuple[str, ...], drives: Mapping[str, Floats]) -> dict[str, Floats]:
+def _drives(names: tuple[str, ...], drives: Mapping[str, Floats], neurons: int) -> dict[str, Floats]:
     missing, unknown = set(names) - set(drives) - {"breaking"}, set(drives) - set(names)
     if missing or unknown:
         raise PropagationError(f"drives: expected {names}, got {tuple(drives)}")
-    return {name: _finite(name, np.asarray(values)) for name, values in drives.items()}
+    arrays = {name: _numbers(name, values) for name, values in drives.items()}
+    for name, array in arrays.items():
+        if array.ndim != 2 or array.shape[1] != neurons:
+            raise PropagationError(f"{name}: expected shape (steps, {neurons}), got {array.shape}")
+    return arrays
 
 
 def _steps(samples: dict[str, Floats], schedule: Mapping[str, float | Floats], steps: int | None) -> int:
     lengths = {name: len(x) for name, x in samples.items()}
     lengths |= {name: np.shape(x)[0] for name, x in schedule.items() if np.ndim(x)}
-    lengths |= {} if steps is None else {"steps": steps}
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
+        raise PropagationError(f"steps: expected a number of steps, 0 or more, got {steps!r}")
+    lengths |= {} if steps is None else {"steps": int(steps)}
     if len(set(lengths.values())) != 1:
         raise PropagationError(f"steps: expected one number of steps, got {lengths or 'none'}")
     return next(iter(lengths.values()))
 
 
 def _per_step(name: str, value: float | Floats, steps: int) -> Floats:
-    array = _finite(name, np.asarray(value, dtype=np.float64))
+    array = _numbers(name, value)
     if array.shape not in ((), (steps,)):
         raise PropagationError(f"{name}: expected a number or shape ({steps},), got shape {array.shape}")
     return np.broadcast_to(array, (steps,))
 
 
 def _state(initial: Floats, size: int) -> Floats:
-    array = _finite("initial", np.asarray(initial, dtype=np.float64))
+    array = _numbers("initial", initial)
     if array.ndim == 1:
         array = np.concatenate([array[None], np.zeros((size - 1, len(array)))])
     if array.ndim != 2 or len(array) != size:
@@ -176,7 +213,12 @@ def _state(initial: Floats, size: int) -> Floats:
     return array
 
 
-def _finite(name: str, array: Floats) -> Floats:
-    if not np.isfinite(array).all():
-        raise PropagationError(f"{name}: expected finite numbers, got NaN or infinity")
-    return array
+def _numbers(name: str, value: float | Floats) -> Floats:
+    """``value`` as an array of real numbers, finite and in the range of its name."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise PropagationError(f"{name}: expected real numbers, got dtype {array.dtype}")
+    wrong = problem(name, array)
+    if wrong:
+        raise PropagationError(wrong)
+    return array if name in DRIVES else array.astype(np.float64)

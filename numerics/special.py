@@ -22,44 +22,56 @@ _COSH_SERIES = tuple(1 / factorial(2 * k) for k in range(10))
 _SINHC_SERIES = tuple(1 / factorial(2 * k + 1) for k in range(10))
 
 
-def damped_cosh(a: Array, b: Array) -> Array:
-    """e^{−a} cosh √(a² − b²), for a ≥ 0, broadcasting.
+def damped_cosh(a: Array, b: Array | None = None, *, squared: Array | None = None) -> Array:
+    """e^{−a} cosh √(a² − b²), for a ≥ 0, broadcasting. Give ``b``, or b² as ``squared`` where gradients pass b = 0.
 
     >>> import numpy as np
     >>> damped_cosh(np.array([0.0, 1e5]), np.array([np.pi, 0.0]))  # cos π, and (1 + e^{−2a})/2
     array([-1. ,  0.5])
     """
-    xp, a, b, near, root, z = _parts(a, b)
-    slow, fast = -(b * b) / (a + root), -a - root
+    xp, a, b2, near, root, z = _parts(a, b, squared)
+    slow, fast = -b2 / (a + root), -a - root
     over = (xp.exp(slow) + xp.exp(fast)) / 2
     under = xp.exp(-a) * xp.cos(root)
     close = xp.exp(-a) * _horner(_COSH_SERIES, xp.where(near, z, 0 * z))
     return xp.where(near, close, xp.where(z > 0, over, under))
 
 
-def damped_sinhc(a: Array, b: Array) -> Array:
-    """e^{−a} sinh √(a² − b²) / √(a² − b²), for a ≥ 0, broadcasting.
+def damped_sinhc(a: Array, b: Array | None = None, *, squared: Array | None = None) -> Array:
+    """e^{−a} sinh √(a² − b²) / √(a² − b²), for a ≥ 0, broadcasting. Give ``b``, or b² as ``squared``.
 
     >>> import numpy as np
     >>> damped_sinhc(np.array([1.0]), np.array([1.0])) * np.e  # critical
     array([1.])
     """
-    xp, a, b, near, root, z = _parts(a, b)
-    slow = -(b * b) / (a + root)
+    xp, a, b2, near, root, z = _parts(a, b, squared)
+    slow = -b2 / (a + root)
     over = -xp.exp(slow) * xp.expm1(-2 * root) / (2 * root)
     under = xp.exp(-a) * xp.sin(root) / root
     close = xp.exp(-a) * _horner(_SINHC_SERIES, xp.where(near, z, 0 * z))
     return xp.where(near, close, xp.where(z > 0, over, under))
 
 
-def _parts(a: Array, b: Array):
-    """(library, a, b, where |z| is small, √|z| or 1 there, z): every branch is finite wherever it is evaluated."""
-    xp = namespace(a, b)
-    example = a if namespace(a) is xp and hasattr(a, "dtype") else b
-    a, b = like(a, example), like(b, example)
-    z = (a - b) * (a + b)
+def _parts(a: Array, b: Array | None, squared: Array | None):
+    """(library, a, b², where |z| is small, √|z| or 1 there, z): every branch is finite wherever it is evaluated."""
+    if (b is None) == (squared is None):
+        raise ValueError("b, squared: expected one of them, got both or none")
+    other = squared if b is None else b
+    xp = namespace(a, other)
+    example = a if namespace(a) is xp and hasattr(a, "dtype") else other
+    a, other = like(a, example), like(other, example)
+    z, b2 = _difference_of_squares(a, other) if b is None else ((a - other) * (a + other), other * other)
     near = abs(z) < _NEAR
-    return xp, a, b, near, xp.sqrt(xp.where(near, 0 * z + 1, abs(z))), z
+    return xp, a, b2, near, xp.sqrt(xp.where(near, 0 * z + 1, abs(z))), z
+
+
+def _difference_of_squares(a: Array, b2: Array) -> tuple[Array, Array]:
+    """(a² − b², b²) with the value of (a − b)(a + b), which does not cancel, and the gradient of a² − b², finite at b = 0."""
+    xp = namespace(a, b2)
+    fixed_a, fixed_b2 = (a.detach(), b2.detach()) if xp.__name__ == "torch" else (a, b2)
+    root = xp.sqrt(fixed_b2)
+    exact = (fixed_a - root) * (fixed_a + root)
+    return (exact + ((a * a - b2) - (fixed_a * fixed_a - fixed_b2)) if xp.__name__ == "torch" else exact), b2
 
 
 def _horner(coefficients: tuple[float, ...], z: Array) -> Array:

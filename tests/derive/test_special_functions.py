@@ -45,6 +45,16 @@ def test_the_value_is_that_of_the_power_series_to_thirty_digits(symbolic, series
         assert not close(symbolic(*point).evalf(DIGITS + 5) * (1 + sp.Float("1e-28", 50)), series(p, q))
 
 
+def test_slow_decay_keeps_its_digits():
+    """−a + √(a² − b²) = −b²/(a + √(a² − b²)): twelve digits cancel on the left, none on the right."""
+    fast, slow = sp.Integer(10**12), sp.Integer(10**3)
+    with mpmath.workdps(60):
+        root = mpmath.sqrt(mpmath.mpf(10) ** 24 - mpmath.mpf(10) ** 6)
+        expected = mpmath.exp(-(mpmath.mpf(10) ** 6) / (mpmath.mpf(10) ** 12 + root)) / 2
+        assert close(damped_cosh(fast, slow).evalf(DIGITS + 5), expected)
+        assert close(damped_sinhc(fast, slow).evalf(DIGITS + 5) * 10**12, expected * 10**12 / root)
+
+
 @pytest.mark.parametrize(("symbolic", "series"), TWINS)
 @pytest.mark.parametrize("argument", [0, 1])
 @pytest.mark.parametrize("point", [p for p in POINTS if p[0] != p[1]])

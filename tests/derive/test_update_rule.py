@@ -158,7 +158,6 @@ def test_a_sympy_float_is_taken_exactly_too():
 def test_true_is_the_symbol_and_false_is_zero():
     rule = sgd(momentum=True)
     assert (rule.lr, rule.momentum, rule.dampening, rule.weight_decay) == (lr, momentum, 0, weight_decay)
-    assert set(rule.symbols) == {lr, momentum, weight_decay}
 
 
 def test_gradient_flow_is_a_rule_without_a_step():

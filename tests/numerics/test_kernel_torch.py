@@ -81,12 +81,12 @@ def test_gradients_are_finite_up_to_a_hundred_thousand_damping_times(time, ratio
     assert all(map(math.isfinite, gradients_at(time, CRITICAL | {"weight_decay": 0.5 * ratio**2})))
 
 
-def test_the_gradient_is_finite_without_weight_decay():
-    """∂Q/∂λ at λ = 0 is −t(1 + …): no weight decay is an ordinary setting."""
+def test_without_weight_decay_the_gradients_are_the_derivatives_too():
+    """ω = 0, where √ has none; without weight decay a charge at rest stays, whatever η and β are."""
     with mpmath.workdps(60):
         point = (mpmath.mpf(1), mpmath.mpf(0), mpmath.mpf(0))
         expected = float(mpmath.diff(lambda *x: slow_formula(2, *x), point, (0, 0, 1)))
-    assert gradients_at(2.0, CRITICAL | {"weight_decay": 0.0})[2] == pytest.approx(expected, rel=1e-8)
+    assert gradients_at(2.0, CRITICAL | {"weight_decay": 0.0}) == pytest.approx([0, 0, expected], rel=1e-8, abs=1e-12)
 
 
 @pytest.mark.parametrize("part", ["homogeneous", "green"])

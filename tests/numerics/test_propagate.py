@@ -6,14 +6,24 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from derive import discrete_law, sgd
 from numerics import compile_kernel, propagate
 from numerics.propagate import PropagationError
-from tests.derive.known_systems import REGIMES, RULES, SYMMETRIES, derived, descend, hyper_for, random_gradients, solved
+from tests.derive.known_systems import (
+    BY_ARGUMENT,
+    REGIMES,
+    RULES,
+    SYMMETRIES,
+    derived,
+    descend,
+    hyper_for,
+    random_gradients,
+    solved,
+)
 
 STEPS, NEURONS = 50, 3
 
@@ -77,7 +87,7 @@ def test_a_discrete_law_is_stepped_as_a_plain_loop_does(symmetry, rule):
     found, run = discrete(symmetry, rule), Run()
     size = found.transition.shape[0]
     initial, drives, hyper = run.draw(-1, 1, 2, NEURONS), run.drives(found.drives), run.hyper(rule)
-    got = propagate(found, initial[:size], drives, **hyper)
+    got = propagate(found, initial[:size], drives, velocity_exists=True, **hyper)
     for neuron in range(NEURONS):
         one = {name: samples[:, neuron] for name, samples in drives.items()}
         expected = plain_loop(symmetry, rule, initial[:, neuron], one, hyper)
@@ -102,7 +112,13 @@ def test_a_run_in_exact_fractions_is_reproduced(rule):
     }
     found = discrete("scale", rule)
     names = {name: float(hyper[name]) for name in Run().hyper(rule)}
-    got = propagate(found, np.array([dot(start, start)]), {name: np.array(measures[name]) for name in found.drives}, **names)
+    got = propagate(
+        found,
+        np.array([dot(start, start)]),
+        {name: np.array(measures[name]) for name in found.drives},
+        velocity_exists=True,
+        **names,
+    )
     expected = [dot(s.theta, s.theta) for s in course] + [dot(course[-1].next_theta, course[-1].next_theta)]
     assert got[:, 0] == pytest.approx(expected, rel=1e-12)
 
@@ -148,6 +164,7 @@ def test_a_relaxation_multiplies_by_an_exponential_of_every_step():
     assert got[:, 0] == pytest.approx(3 * np.exp(-np.concatenate([[0], np.cumsum(h * decay)])), rel=1e-13)
 
 
+@settings(max_examples=30)
 @given(st.floats(0.01, 5), st.floats(0, 8), st.integers(1, 20), st.floats(1e-3, 2))
 def test_two_half_steps_are_one_step(gamma, omega, steps, h):
     hyper = {name: float(value) for name, value in hyper_for(Fraction(gamma), Fraction(omega), degree=1).items()}
@@ -201,9 +218,7 @@ SMOOTH = {"lr": 0.5, "momentum": 0.5, "weight_decay": 0.4}
 def integrated():
     """x(4) of the scale charge driven by 1 + sin 2τ, by an eighth-order integrator."""
     found = derived("scale", "momentum")
-    numbers = {
-        symbol: SMOOTH[name] for symbol, name in zip(found.rule.symbols, ("momentum", "lr", "weight_decay"), strict=True)
-    }
+    numbers = {BY_ARGUMENT[name]: value for name, value in SMOOTH.items()}
     m, c, k = (float(value.subs(numbers)) for value in (found.mass, found.damping, found.stiffness))
     weight = SMOOTH["lr"] * (1 + SMOOTH["momentum"]) / 2
     course = solve_ivp(
@@ -253,6 +268,7 @@ def coefficients(found, hyper):
 # Properties
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.floats(-3, 3), st.floats(-3, 3))
 def test_the_charge_is_linear_in_start_and_drives(seed, a, b):
     found, hyper = discrete("scale", "nesterov"), Run().hyper("nesterov")
@@ -377,6 +393,17 @@ def test_a_discrete_law_takes_no_step_size():
 def test_a_vanishing_learning_rate_of_an_oscillator_is_refused_by_name():
     with pytest.raises(PropagationError, match="lr"):
         call(CONTINUOUS, {"lr": 0.0})
+
+
+def test_a_step_of_no_length_leaves_the_charge_whatever_the_rates_are():
+    """Warm-up from 0: with lr = 0 the mass is 0 and the oscillator's rates are infinite, but no time passes."""
+    lr = np.array([0.0, 0.1, 0.0, 0.2, 0.1])
+    arguments = CONTINUOUS | {"lr": lr, "step_size": lr}
+    got = call(arguments, {})
+    assert got[1].tolist() == got[0].tolist()
+    assert got[3].tolist() == got[2].tolist()
+    moving = call(arguments, {"lr": lr[lr > 0], "step_size": lr[lr > 0], "drives": {"velocity": DRIVE[lr > 0]}})
+    assert np.allclose(got[[0, 2, 4, 5]], moving, rtol=1e-14)
 
 
 @pytest.mark.parametrize("steps", [-1, 2.5])

@@ -1,0 +1,123 @@
+"""Every step of every derivation of a law, evaluated on vectors of numbers that know nothing of the derivation.
+
+The model is a random point of a loss with the symmetry: rational vectors and matrices with ⟨g, X⟩ = 0 and HX = −Mᵀg, and
+a velocity that obeys the equation of learning at leading order. A step that only restates its own conclusion fails here.
+"""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+import sympy as sp
+
+from derive import inner_product as ip
+from derive import rescale, scale, translation
+from derive.law import Q, law
+from derive.symbols import dampening, gradient_form, lr, momentum, velocity_form, weight_decay
+from derive.symbols import time as t
+from derive.update_rule import sgd
+
+NUMBERS = {lr: sp.Rational(3, 7), weight_decay: sp.Rational(2, 5), momentum: sp.Rational(5, 8), dampening: sp.Rational(1, 3)}
+FAMILIES = {
+    "translation": (translation(), sp.zeros(4), sp.ones(4, 1)),
+    "scale": (scale(), sp.eye(4), sp.zeros(4, 1)),
+    "rescale": (rescale(), sp.diag(1, 1, -1, -1), sp.zeros(4, 1)),
+}
+RULES = {
+    "plain": sgd(),
+    "momentum": sgd(momentum=True),
+    "dampening": sgd(momentum=True, dampening=True),
+    "nesterov": sgd(momentum=True, nesterov=True),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Numbers for every letter of a word."""
+
+    values: dict[sp.Symbol, sp.Matrix]
+
+    def vector(self, word):
+        total = sp.zeros(4, 1)
+        for letters, scalar in ip.words(word).items():
+            product = sp.eye(4)
+            for letter in ip.word_letters(letters):
+                product = product * self.values[letter]
+            total += scalar.subs(NUMBERS) * product
+        return total
+
+    def scalar(self, expr):
+        charge, slope, curvature = self.charges()
+        forms = {Q.diff(t, 2): curvature, Q.diff(t): slope, Q: charge,
+                 gradient_form(t): self.form(ip.gradient), velocity_form(t): self.form(ip.theta_dot)}  # fmt: skip
+        numbers = expr.replace(
+            lambda e: isinstance(e, ip.Inner), lambda e: (self.vector(e.args[0]).T * self.vector(e.args[1]))[0]
+        )
+        return numbers.subs(forms).subs(NUMBERS)
+
+    def form(self, letter):
+        x = self.values[letter]
+        return (x.T * self.values[ip.linear_part] * x)[0]
+
+    def charges(self):
+        """Q, Q' and Q'' along a path with the model's θ, θ', θ'', from Q = θᵀMθ or cᵀθ alone."""
+        x, v, a = (self.values[k] for k in (ip.theta, ip.theta_dot, ip.theta_ddot))
+        M, c = self.values[ip.linear_part], self.values[ip.constant_part]
+        if M.is_zero_matrix:
+            return tuple((c.T * y)[0] for y in (x, v, a))
+        return (x.T * M * x)[0], 2 * (v.T * M * x)[0], 2 * (a.T * M * x)[0] + 2 * (v.T * M * v)[0]
+
+
+def model_of(family, rule, seed=0):
+    draw = random.Random(seed)
+
+    def vector():
+        return sp.Matrix([sp.Rational(draw.randint(-9, 9) or 1, 7) for _ in range(4)])
+
+    _, M, c = FAMILIES[family]
+    theta, acceleration = vector(), vector()
+    X = M * theta + c
+    g = vector()
+    g = g - X * (g.T * X)[0] / (X.T * X)[0]
+    H = _hessian(X, -M * g, vector)
+    speed = 1 - rule.momentum.subs(NUMBERS)
+    velocity = -(g + rule.weight_decay.subs(NUMBERS) * theta) / speed
+    return Model({ip.theta: theta, ip.gradient: g, ip.hessian: H, ip.linear_part: M, ip.constant_part: c,
+                  ip.generator: X, ip.theta_dot: velocity, ip.theta_ddot: acceleration})  # fmt: skip
+
+
+def _hessian(X, image, vector):
+    """A symmetric H with HX = image (⟨image, X⟩ = −⟨Mg, X⟩ may be anything), random across X."""
+    norm = (X.T * X)[0]
+    along = image * X.T / norm + X * image.T / norm - X * X.T * (X.T * image)[0] / norm**2
+    across = sp.eye(4) - X * X.T / norm
+    u, w = vector(), vector()
+    return along + across * (u * u.T - 2 * w * w.T) * across
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_step_of_a_law_holds_on_numbers(family, rule):
+    derivation = law(FAMILIES[family][0], RULES[rule], keep_weight_decay_squared=True).derivation
+    model = model_of(family, RULES[rule])
+    values = [model.scalar(derivation.steps[0].before), *(model.scalar(step.after) for step in derivation.steps)]
+    assert values[0] != 0
+    assert len(set(values)) == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_model_is_a_point_of_a_loss_with_the_symmetry(family):
+    model = model_of(family, sgd())
+    X, g, H, M = (model.values[k] for k in (ip.generator, ip.gradient, ip.hessian, ip.linear_part))
+    assert (g.T * X)[0] == 0
+    assert -M * g == H * X
+    assert H == H.T
+
+
+def test_a_wrong_fact_shows_on_numbers():
+    derivation = law(scale(), sgd()).derivation
+    model = model_of("scale", sgd())
+    named = next(step for step in derivation.steps if step.rule == "use invariance")
+    assert model.scalar(named.before) != model.scalar(-3 * named.after)
+    model.values[ip.hessian] *= 2
+    assert model.scalar(named.before) != model.scalar(named.after)
