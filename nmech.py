@@ -6,6 +6,8 @@ Every command imports what it needs when it runs, so that ``nmech --help`` and `
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,17 +19,21 @@ FAMILIES = ("translation", "scale", "rescale")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Errors that a user can mend are printed in one line, with exit status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Greek still gets an answer
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
     except ValueError as error:
         print(f"nmech {options.command}: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"nmech {options.command}: needs {error.name}; pip install 'nmech[torch,plot]'", file=sys.stderr)
+        missing = f"needs {error.name}" if error.name else str(error)
+        print(f"nmech {options.command}: {missing}; in a clone: pip install '.[torch,plot]'", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader has seen enough; nothing more may be written, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -148,6 +154,12 @@ def _add_experiment(commands: Any) -> None:
 def _derive(options: argparse.Namespace) -> None:
     import derive
 
+    if options.dampening and not options.momentum:
+        raise ValueError("dampening: expected momentum with it, which torch ignores it without; add --momentum")
+    if options.nesterov and not options.momentum:
+        raise ValueError("nesterov: expected momentum with it, got none; add --momentum")
+    if options.discrete and options.order != 1:
+        raise ValueError("order: expected none with --discrete, which is exact; leave it out")
     symmetry = getattr(derive, options.symmetry)()
     rule = derive.sgd(
         momentum=options.momentum,
@@ -183,13 +195,17 @@ def _comparison(options: argparse.Namespace) -> Any:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    comparison = _comparison(options)
     print("worst gap of each prediction, relative to the sum of the charge's absolute terms")
-    print(_comparison(options).table())
+    print(comparison.table())
+    print(comparison.verdict())
+    if not comparison.ok:
+        raise ValueError("the exact law is missed, see above: a parameter was changed between steps, or the log was")
 
 
 def _report(options: argparse.Namespace) -> None:
-    page = options.out or f"{options.log.rstrip('/')}.html"
-    print(_comparison(options).report(page))
+    comparison = _comparison(options)
+    print(comparison.report(options.out or comparison.path.resolve().with_suffix(".html")))
 
 
 def _experiment(options: argparse.Namespace) -> None:
@@ -197,7 +213,7 @@ def _experiment(options: argparse.Namespace) -> None:
 
     from torch_bridge.experiment import DEMO, run_grid
 
-    steps = options.steps or DEMO.training.steps
+    steps = DEMO.training.steps if options.steps is None else options.steps
     grid = replace(DEMO, training=replace(DEMO.training, steps=steps))
     print(run_grid(grid, options.out, jobs=options.jobs))
 

@@ -157,12 +157,12 @@ _PLAIN = (
     (r"\\to\b", "->"),
     (r"\{", "("),
     (r"\}", ")"),
-    (r"\\([a-z]+)\s*", r"\1 "),
+    (r"\\([A-Za-z]+)\s*", r"\1 "),
     (r" (?=[),;^_]|$)", ""),
 )
 
 
-def _plain(reason: str) -> str:
+def plain(reason: str) -> str:
     r"""A reason without its LaTeX: ``$\langle g, X\rangle = 0$`` -> ``<g, X> = 0``."""
     for latex, text in _PLAIN:
         reason = re.sub(latex, text, reason)
@@ -179,7 +179,7 @@ def _relation(step: Step) -> str:
 
 
 def _step_text(number: int, step: Step) -> str:
-    lines = [f"\n{number}. {step.rule}: {_plain(step.reason)}{_source(step)}", f"     {step.before}", f"   = {step.after}"]
+    lines = [f"\n{number}. {step.rule}: {plain(step.reason)}{_source(step)}", f"     {step.before}", f"   = {step.after}"]
     if step.dropped != 0:
         lines.append(f"   dropped: {step.dropped}")
     return "\n".join(lines)

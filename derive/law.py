@@ -33,7 +33,7 @@ class Law:
     symmetry, rule, order, form
         What was projected: order 0 is gradient flow, 1 the paper's laws.
     mass, damping, stiffness
-        m, c, k. The mass is 0 for a first-order law, which is normalised to c = 1.
+        m, c, k. The mass is 0 for a first-order law; c is then 1, or 1−β for momentum flow.
     drive
         f(t), linear in ``q(t)`` = ⟨g, g⟩_M or ``k(t)`` = ⟨θ', θ'⟩_M; 0 for a translation.
     derivation
@@ -172,7 +172,7 @@ def law(
         projected, steps = _drop_weight_decay_squared(projected, steps, equation, symmetry)
     title = f"law of the {symmetry.name} charge, {equation.form}, order {order}"
     derivation = Derivation(title, steps, (equation.derivation,))
-    return Law(symmetry, rule, order, equation.form, *_coefficients(projected), derivation)
+    return Law(symmetry, rule, equation.order, equation.form, *_coefficients(projected), derivation)
 
 
 def _equation_of_learning(rule: UpdateRule, order: int, form: Form | None) -> ModifiedEquation:

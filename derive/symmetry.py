@@ -179,7 +179,8 @@ class Symmetry:
         loss = sp.Function("L")(*self.coordinates)
         grad = sp.Matrix([loss.diff(x) for x in self.coordinates])
         claimed = grad.jacobian(self.coordinates) * sp.Matrix(self.generator) + self.linear_part.T * grad
-        value = -self.linear_word * ip.gradient
+        transposed = self.linear_word if self.linear_part.is_symmetric() else ip.linear_part_transposed
+        value = -transposed * ip.gradient
         return Identity("hessian", _agreeing(rows, tuple(claimed)), ip.hessian * ip.generator, value, "2")
 
     def _invariance(self) -> sp.Expr:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
+from numbers import Real
 from typing import Literal
 
 import sympy as sp
@@ -131,7 +132,7 @@ def _value(name: str, given: bool | float | sp.Expr, symbol: sp.Symbol) -> sp.Ex
         return sp.Rational(str(given))
     if isinstance(given, sp.Expr):
         return given
-    if isinstance(given, (int, float)):
+    if isinstance(given, Real):
         return sp.Rational(str(given + 0)) if isfinite(given) else sp.nan
     raise UpdateRuleError(f"{name}: expected True, False, a number or a SymPy expression, got {given!r}")
 

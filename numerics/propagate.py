@@ -88,6 +88,8 @@ def propagate(
         raise PropagationError(f"hyper-parameters: expected {sorted(allowed)}, got {sorted(hyper)}")
     schedule = dict(hyper) if is_discrete else {**hyper, "step_size": step_size}
     state = _state(initial, size)
+    if is_discrete and not velocity_exists and size == 2 and state[1].any():
+        raise PropagationError("velocity_exists: expected True with an initial overlap that is not 0, got False")
     samples = _drives(names, drives, state.shape[1])
     total = _steps(samples, schedule, steps)
     table = {name: _per_step(name, value, total) for name, value in schedule.items()}

@@ -66,11 +66,12 @@ def _parts(a: Array, b: Array | None, squared: Array | None):
 
 
 def _difference_of_squares(a: Array, b2: Array) -> tuple[Array, Array]:
-    """(a² − b², b²) with the value of (a − b)(a + b), which does not cancel, and the gradient of a² − b², finite at b = 0."""
+    """(a² − b², b²): the value is (a − b)(a + b), which does not cancel, the gradient that of a² − b², finite at b = 0."""
     xp = namespace(a, b2)
     fixed_a, fixed_b2 = (a.detach(), b2.detach()) if xp.__name__ == "torch" else (a, b2)
-    root = xp.sqrt(fixed_b2)
-    exact = (fixed_a - root) * (fixed_a + root)
+    below = xp.where(fixed_b2 < 0, fixed_b2, 0 * fixed_b2)  # b² < 0, where a difference quotient at 0 steps to
+    root = xp.sqrt(fixed_b2 - below)
+    exact = (fixed_a - root) * (fixed_a + root) - below
     return (exact + ((a * a - b2) - (fixed_a * fixed_a - fixed_b2)) if xp.__name__ == "torch" else exact), b2
 
 

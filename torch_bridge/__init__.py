@@ -1,9 +1,9 @@
 """Laws on real training runs: find a model's symmetries, record a run, hold it against what the laws predict."""
 
-from torch_bridge.certify import Certificate, certify
+from torch_bridge.certify import Certificate, CertificationError, certify
 from torch_bridge.data import ImageSet, open_dataset
 from torch_bridge.discover import find_symmetries
-from torch_bridge.evaluate import Comparison, GroupComparison, evaluate
+from torch_bridge.evaluate import Comparison, EvaluationError, GroupComparison, evaluate
 from torch_bridge.recorder import Recorder, RecordingError
 from torch_bridge.run_log import RunLog, RunLogError
 from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap
@@ -13,7 +13,9 @@ from torch_bridge.vgg import vgg16
 __all__ = [
     "Block",
     "Certificate",
+    "CertificationError",
     "Comparison",
+    "EvaluationError",
     "GroupComparison",
     "ImageSet",
     "NeuronSymmetries",

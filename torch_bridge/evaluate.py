@@ -1,9 +1,9 @@
 """A recorded run against the laws: what was measured, what each law predicts, and the gap between them.
 
 Four predictions stand beside every measured charge. *exact* is the discrete law with the recorded breaking term ⟨g, X⟩;
-it must agree to rounding, whatever the training did. *unbroken* is the same without that term: its gap is how far the
-network is from having the symmetry at all (batch norm's eps). *predicted* is the continuous law of the chosen order.
-*conserved* is gradient flow, under which the charge stays what it was.
+it must agree to rounding, whatever the training did, and so checks the record. *unbroken* is the same without that term:
+it checks the symmetry, and its gap is how far the network is from having it (batch norm's eps, or a false claim).
+*predicted* is the continuous law of the chosen order. *conserved* is gradient flow: the charge stays what it was.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 
-from derive import DiscreteLaw, Law, UpdateRule, discrete_law, law, sgd
+from derive import DiscreteLaw, Law, UpdateRule, discrete_law, law, sgd, symbols
 from numerics import propagate
 from torch_bridge.run_log import RunLog
 from torch_bridge.symmetry_map import KINDS, NeuronSymmetries
@@ -26,8 +27,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = np.ndarray
-PREDICTIONS = ("exact", "unbroken", "predicted", "conserved")
-"""Names of the predictions, as attributes of :class:`GroupComparison` and columns of the table."""
+PREDICTIONS = {
+    "exact": "exact discrete law",
+    "unbroken": "exact, ⟨g, X⟩ = 0 assumed",
+    "predicted": "continuous law",
+    "conserved": "conserved",
+}
+"""Names of the predictions, as attributes of :class:`GroupComparison` and columns of the table -> headings."""
+ROUNDING = {"float64": 1e-12, "float32": 5e-5}
+"""Dtype of a run -> gap of the exact law that rounding explains."""
 
 
 class EvaluationError(ValueError):
@@ -65,11 +73,11 @@ class GroupComparison:
 
     @property
     def compared(self) -> Floats:
-        """Which neurons have a charge to speak of: those with a term that is not exactly 0 at the start.
+        """Which neurons have a charge to speak of: those with a term that is not 0 throughout.
 
-        A bias that is initialised to 0 and has no gradient holds rounding noise, which no law is about.
+        A bias before batch norm that starts at 0 is left out too: it has no gradient, and holds rounding noise.
         """
-        return self.magnitude[0] > 0
+        return (self.magnitude[0] > 0) if self.group.kind == "shift" else (self.magnitude.max(axis=0) > 0)
 
     def gap(self, prediction: str = "predicted") -> Floats:
         """|prediction − measured| relative to the sum of the charge's absolute terms, shape ``(m, compared neurons)``.
@@ -78,10 +86,11 @@ class GroupComparison:
         momentum all weights of an idle neuron swing through 0 together, and rounding made before is still there.
         """
         if prediction not in PREDICTIONS:
-            raise EvaluationError(f"prediction: expected one of {PREDICTIONS}, got {prediction!r}")
+            raise EvaluationError(f"prediction: expected one of {tuple(PREDICTIONS)}, got {prediction!r}")
         chosen = self.compared
-        scale = np.maximum.accumulate(self.magnitude, axis=0)
-        return np.abs(getattr(self, prediction) - self.measured)[:, chosen] / scale[:, chosen]
+        scale = np.maximum.accumulate(self.magnitude, axis=0)[:, chosen]
+        difference = np.abs(getattr(self, prediction) - self.measured)[:, chosen]
+        return np.where(difference == 0, 0.0, difference / np.where(scale > 0, scale, np.finfo(np.float64).tiny))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +99,28 @@ class Comparison:
 
     path: Path
     order: int
+    dtype: str
     meta: Mapping[str, Any]
     groups: tuple[GroupComparison, ...]
 
     def worst(self, prediction: str = "predicted") -> float:
-        """The largest gap of any neuron at any time."""
-        return max((float(g.gap(prediction).max(initial=0.0)) for g in self.groups), default=0.0)
+        """The largest gap of any neuron at any time; NaN if no neuron has a charge to compare."""
+        worst = [float(g.gap(prediction).max()) for g in self.groups if g.compared.any()]
+        return float(np.max(worst)) if worst else float("nan")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the exact law holds to the rounding of the run's dtype: the record is what the optimizer did."""
+        return self.worst("exact") <= ROUNDING[self.dtype]
+
+    def verdict(self) -> str:
+        """:attr:`ok` in a sentence, with the figures, and what the gap without ⟨g, X⟩ says of the symmetries."""
+        exact, limit = self.worst("exact"), ROUNDING[self.dtype]
+        relation, says = (
+            ("<=", "holds to rounding") if self.ok else (">", "is MISSED: the record is not what the optimizer did")
+        )
+        broken = ", ".join(f"{row['kind']} {figure(row['unbroken'][1])}" for row in self.rows())
+        return f"exact law {says} (worst gap {exact:.1e} {relation} {limit:.0e}, {self.dtype}); broken by at most: {broken}"
 
     def of_kind(self, kind: str) -> tuple[GroupComparison, ...]:
         """The groups of one kind: translation, shift, scale or rescale."""
@@ -115,25 +140,34 @@ class Comparison:
         head = f"{'kind':<12} {'neurons':>8} {'compared':>8} " + " ".join(f"{name:>10}" for name in PREDICTIONS)
         lines = [
             f"{row['kind']:<12} {row['neurons']:>8} {row['compared']:>8} "
-            + " ".join(f"{row[name][1]:>10.1e}" for name in PREDICTIONS)
+            + " ".join(f"{figure(row[name][1]):>10}" for name in PREDICTIONS)
             for row in self.rows()
         ]
         return "\n".join([head, *lines])
 
-    def plot(self, kind: str | None = None, *, ax: Axes | None = None, neurons: int = 8) -> Axes:
-        """Measured charges in colour and predicted ones dashed; see :func:`torch_bridge.plot.plot_group`."""
+    def plot(self, kind: str | None = None, place: int = 0, *, ax: Axes | None = None, neurons: int = 8) -> Axes:
+        """Measured and predicted charges of one group: the ``place``-th of its kind (see :meth:`of_kind`)."""
         from torch_bridge.plot import plot_group
 
         chosen = kind or self.kinds[0]
         if chosen not in self.kinds:
             raise EvaluationError(f"kind: expected one of {self.kinds}, got {kind!r}")
-        return plot_group(self.of_kind(chosen)[0], ax=ax, neurons=neurons)
+        if not 0 <= place < len(self.of_kind(chosen)):
+            raise EvaluationError(
+                f"place: expected at least 0 and below {len(self.of_kind(chosen))}, got {chosen!r}, {place}"
+            )
+        return plot_group(self.of_kind(chosen)[place], ax=ax, neurons=neurons)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page."""
         from torch_bridge.report import run_report
 
         return run_report(self, path)
+
+
+def figure(gap: float) -> str:
+    """A gap with two digits, or a dash where there was nothing to compare."""
+    return f"{gap:.1e}" if gap == gap else "–"
 
 
 def evaluate(log: RunLog, order: int = 1) -> Comparison:
@@ -146,37 +180,48 @@ def evaluate(log: RunLog, order: int = 1) -> Comparison:
     derive.UnsupportedError
         If there is no law of that order.
     """
+    if not isinstance(log, RunLog):
+        raise EvaluationError(f"log: expected a RunLog, got {log!r}; open the folder with RunLog.open(...)")
     if log.steps == 0:
         raise EvaluationError(f"log: expected at least one recorded step, got none in {log.path}")
     batches: dict[tuple[str, int], list[int]] = {}
     for index, group in enumerate(log.groups):
         batches.setdefault((group.kind, log.header.groups[index].hyper), []).append(index)
     found = {i: c for (kind, _), indices in batches.items() for i, c in _evaluate_batch(log, kind, indices, order)}
-    return Comparison(log.path, order, log.manifest.get("meta", {}), tuple(found[i] for i in sorted(found)))
+    return Comparison(
+        log.path, order, log.header.dtype, log.manifest.get("meta", {}), tuple(found[i] for i in sorted(found))
+    )
 
 
 def _evaluate_batch(log: RunLog, kind: str, indices: list[int], order: int) -> list[tuple[int, GroupComparison]]:
     """Groups of one kind under one set of hyper-parameters: predicted side by side, then taken apart again."""
     hyper = log.hyper(indices[0])
+    if (hyper["dampening"] >= 1).any():
+        raise EvaluationError(f"dampening: expected below 1, got {hyper['dampening'].max()}: no training time passes")
     rule = _rule(hyper, log.nesterov)
     exact_law, continuous = _laws(kind, rule, order)
     measured, magnitude = (np.concatenate([f(i) for i in indices], axis=1) for f in (log.charge, log.magnitude))
     forcing = {name: _columns(log, indices, name) for name in {*exact_law.drives} | _needed(continuous)}
     overlap = np.concatenate([log.initial_overlap(i) for i in indices])
     state = measured[:1] if len(exact_law.transition.tolist()) == 1 else np.stack([measured[0], overlap])
-    steps = log.charge_steps
-    shared = {"keep": steps, **_discrete_hyper(hyper, rule, log.fresh)}
+    steps, h = log.charge_steps, _at_each_step(rule.step_size, hyper)
+    values, going_on = _chosen(hyper, exact_law), not log.fresh
     drives = {name: forcing[name] for name in exact_law.drives}
     symmetric = {name: values for name, values in drives.items() if name != "breaking"}
-    h = hyper["lr"] * (1 - hyper["dampening"])
+    start = measured[:1]
+    if continuous.is_oscillator:
+        start = np.stack([measured[0], _initial_rate(continuous, overlap, hyper)])
     curves = {
-        "exact": propagate(exact_law, state, drives, steps=log.steps, **shared),
-        "unbroken": propagate(exact_law, state, symmetric, steps=log.steps, **shared),
-        "predicted": _continuous(continuous, measured[0], forcing, hyper, h, steps),
+        "exact": propagate(exact_law, state, drives, steps=log.steps, keep=steps, velocity_exists=going_on, **values),
+        "unbroken": propagate(exact_law, state, symmetric, steps=log.steps, keep=steps, velocity_exists=going_on, **values),
+        "predicted": propagate(
+            continuous, start, _continuous_drive(continuous, forcing, hyper), step_size=h, steps=log.steps, keep=steps,
+            **_chosen(hyper, continuous),
+        ),
         "conserved": np.broadcast_to(measured[0], measured.shape),
         "measured": measured,
         "magnitude": magnitude,
-    }
+    }  # fmt: skip
     time = np.concatenate([[0.0], np.cumsum(h)])[steps]
     edges = np.cumsum([log.groups[i].neurons for i in indices])[:-1]
     parts = {name: np.split(values, edges, axis=1) for name, values in curves.items()}
@@ -208,26 +253,35 @@ def _needed(continuous: Law) -> set[str]:
     return {None: set(), "gradient": {"gradient"}, "velocity": {"direction"}}[continuous.drive_form]
 
 
-def _discrete_hyper(hyper: Mapping[str, Floats], rule: UpdateRule, fresh: bool) -> dict[str, Floats]:
-    """The hyper-parameters that the discrete law has symbols for; torch's first velocity is undamped."""
-    dampening = hyper["dampening"].copy()
-    if fresh:
-        dampening[0] = 0.0
-    values = {**hyper, "dampening": dampening}
-    names = {"lr", "weight_decay"} if rule.momentum == 0 else {"lr", "weight_decay", "momentum", "dampening"}
-    return {name: values[name] for name in names}
+def _chosen(hyper: Mapping[str, Floats], of: Law | DiscreteLaw) -> dict[str, Any]:
+    return {name: hyper[name] for name in of.hyper_parameters}
 
 
-def _continuous(
-    continuous: Law, initial: Floats, forcing: Mapping[str, Floats], hyper: Mapping[str, Floats], h: Floats, keep: Floats
-) -> Floats:
-    """⟨θ', θ'⟩_M is ⟨d, d⟩_M/(1−α)², since a step moves θ by −ηd in the time h = η(1−α)."""
-    drives: dict[str, Floats] = {}
+def _at_each_step(expr: sp.Expr, hyper: Mapping[str, Floats]) -> Floats:
+    """An expression in the hyper-parameters, evaluated at each step: shape ``(steps,)``."""
+    names = symbols.argument_names(expr)
+    by_name = {name: symbol for symbol, name in symbols.ARGUMENT_NAMES.items()}
+    function = sp.lambdify([by_name[name] for name in names], expr, "numpy")
+    return np.broadcast_to(function(*(hyper[name] for name in names)), hyper["lr"].shape)
+
+
+def _speed(rule: UpdateRule) -> sp.Expr:
+    """θ' = −(η/h) d: a step moves θ by −ηd in the time h."""
+    return sp.cancel(rule.lr / rule.step_size)
+
+
+def _initial_rate(continuous: Law, overlap: Floats, hyper: Mapping[str, Floats]) -> Floats:
+    """Q'(0) = p⟨θ', X⟩ of the velocity that exists at the start: 0 for a fresh run, as Kunin et al. 2021 have it."""
+    return -continuous.symmetry.degree * _at_each_step(_speed(continuous.rule), hyper)[0] * overlap
+
+
+def _continuous_drive(continuous: Law, forcing: Mapping[str, Floats], hyper: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Samples of the continuous law's drive: ⟨g, g⟩_M as recorded, or ⟨θ', θ'⟩_M from the recorded ⟨d, d⟩_M."""
     if continuous.drive_form == "gradient":
-        drives["gradient"] = forcing["gradient"]
-    elif continuous.drive_form == "velocity":
-        drives["velocity"] = forcing["direction"] / (1 - hyper["dampening"][:, None]) ** 2
-    return propagate(continuous, initial, drives, step_size=h, steps=len(h), keep=keep, **hyper)
+        return {"gradient": forcing["gradient"]}
+    if continuous.drive_form == "velocity":
+        return {"velocity": forcing["direction"] * _at_each_step(_speed(continuous.rule) ** 2, hyper)[:, None]}
+    return {}
 
 
 def _summary(kind: str, groups: tuple[GroupComparison, ...]) -> dict[str, Any]:
@@ -238,5 +292,5 @@ def _summary(kind: str, groups: tuple[GroupComparison, ...]) -> dict[str, Any]:
     }
     for name in PREDICTIONS:
         worst = np.concatenate([g.gap(name).max(axis=0) for g in groups])
-        row[name] = (float(np.median(worst)), float(worst.max())) if worst.size else (0.0, 0.0)
+        row[name] = (float(np.median(worst)), float(worst.max())) if worst.size else (float("nan"),) * 2
     return row

@@ -74,10 +74,12 @@ def run_grid(grid: Grid, out: str | os.PathLike[str], *, jobs: int | None = None
     Raises
     ------
     TrainingError
-        If ``out`` holds something already, or a run fails.
+        If ``out`` holds something already, or the loss of a run stops being finite.
     """
     root = Path(out)
-    if root.exists() and any(root.iterdir()):
+    if jobs is not None and jobs < 1:
+        raise TrainingError(f"jobs: expected at least 1, got {jobs}")
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise TrainingError(
             f"out: expected a new or empty folder, got {root}, which holds something; remove it or name another"
         )
@@ -137,8 +139,8 @@ _FIG5 = (
     "Top: sums over the columns of the last layer (translation, no batch norm) stay put without weight decay and decay as "
     "e^(−λt) with it, whatever the data. Middle: squared norms of the second convolution's channels (scale, batch norm) "
     "only grow without weight decay, pushed out by the finite step; weight decay pulls them back. Bottom: differences of "
-    "squared norms across a ReLU (rescale, no batch norm) go either way. Dashes on every coloured line: the law predicts "
-    "each neuron."
+    "squared norms across a ReLU (rescale, no batch norm) go either way. Where dashes run on a coloured line, the law "
+    "predicts that neuron."
 )
 _FIG6 = (
     "The same column sums at the largest weight decay. Momentum turns the exponential into an oscillator: over-damped at "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.lines import Line2D
+
+from torch_bridge.evaluate import PREDICTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,8 @@ def plot_group(comparison: GroupComparison, *, ax: Axes | None = None, neurons: 
     What to see: each dashed line runs on the coloured one below it. Time is training time, unit 1 as
     :mod:`derive.symbols` defines it; the charge has the parameters' unit to the power of its degree.
     """
+    if neurons < 1:
+        raise ValueError(f"neurons: expected at least 1, got {neurons}")
     ax = ax or plt.subplots(layout="constrained")[1]
     chosen = np.unique(np.linspace(0, comparison.group.neurons - 1, neurons).round().astype(int))
     colours = colormaps[_COLOURS[comparison.group.kind]](np.linspace(0.3, 0.95, len(chosen)))
@@ -75,26 +79,18 @@ def _remove_legend(ax: Axes) -> list[Line2D]:
 def plot_gaps(comparison: Comparison) -> Figure:
     """Worst gap over the neurons of each kind as it grows in training, one panel a kind, one line a prediction.
 
-    What to see: the exact law stays at rounding, the continuous law a few orders above it, gradient flow at order one.
+    What to see: the exact law should stay at rounding, the continuous law between it and a charge that is conserved.
     """
     kinds = comparison.kinds
     figure, axes = plt.subplots(
         1, len(kinds), figsize=(3.4 * len(kinds), 3), layout="constrained", sharey=True, squeeze=False
     )
     for ax, kind in zip(axes[0], kinds, strict=True):
-        for name, label in _GAP_LABELS.items():
+        for name, label in PREDICTIONS.items():
             worst = np.max([g.gap(name).max(axis=1, initial=0.0) for g in comparison.of_kind(kind)], axis=0)
-            ax.semilogy(comparison.groups[0].time, np.where(worst > 0, worst, np.nan), label=label)
-        ax.set(title=kind, xlabel=TIME_LABEL)
+            ax.semilogy(comparison.groups[0].steps, np.where(worst > 0, worst, np.nan), label=label)
+        ax.set(title=kind, xlabel="step")
     axes[0, 0].set_ylabel("worst gap / sum of the charge's terms")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
     return figure
-
-
-_GAP_LABELS: Mapping[str, str] = {
-    "exact": "exact discrete law",
-    "unbroken": "the same, without ⟨g, X⟩",
-    "predicted": "continuous law",
-    "conserved": "gradient flow",
-}

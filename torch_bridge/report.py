@@ -15,18 +15,11 @@ import matplotlib.pyplot as plt
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
-from torch_bridge.evaluate import PREDICTIONS, Comparison
+from torch_bridge.evaluate import PREDICTIONS, Comparison, figure
 from torch_bridge.plot import plot_gaps, plot_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-HEADINGS = {
-    "exact": "exact discrete law",
-    "unbroken": "exact, ⟨g, X⟩ = 0 assumed",
-    "predicted": "continuous law",
-    "conserved": "gradient flow",
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,8 @@ def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Se
     page = environment.get_template("report.html").render(
         title=title,
         sections=sections,
-        headings=[HEADINGS[name] for name in PREDICTIONS],
+        headings=list(PREDICTIONS.values()),
+        verdicts=[(run.path.name, run.ok, run.verdict()) for run in runs],
         rows=[row for run in runs for row in _rows(run)],
         laws=_laws(runs),
     )
@@ -83,14 +77,15 @@ def run_report(run: Comparison, path: str | os.PathLike[str]) -> Path:
         Section(
             f"{kind.capitalize()} charges",
             png(plot_grid([run.of_kind(kind)[:3]], [""] * len(run.of_kind(kind)[:3]))),
-            "The first places where the symmetry occurs. Dashes on a coloured line: the law holds neuron by neuron.",
+            "The first places where the symmetry occurs. Where dashes run on a coloured line, the law holds for "
+            "that neuron; the table below has the figures.",
         )
         for kind in run.kinds
     ]
     growth = Section(
         "How far each prediction is off",
         png(plot_gaps(run)),
-        "Worst neuron of each kind. The exact law must stay at rounding; what the continuous law adds is its truncation. "
+        "Worst neuron of each kind. The exact law should stay at rounding; what the continuous law adds is its truncation. "
         "Where leaving out ⟨g, X⟩ shows, the symmetry is broken: by batch norm's eps (scale), or by rounding alone, in a "
         "gradient that would be exactly 0 (shift: a bias that batch norm subtracts again).",
     )
@@ -104,7 +99,7 @@ def _rows(run: Comparison) -> list[dict[str, object]]:
             "kind": row["kind"],
             "neurons": row["neurons"],
             "uncompared": row["neurons"] - row["compared"],
-            "gaps": [f"{row[name][0]:.1e} / {row[name][1]:.1e}" for name in PREDICTIONS],
+            "gaps": [f"{figure(row[name][0])} / {figure(row[name][1])}" for name in PREDICTIONS],
         }
         for row in run.rows()
     ]

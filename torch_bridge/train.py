@@ -56,8 +56,11 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "every"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name}: expected at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TrainingError(f"{name}: expected a whole number, got {value!r}")
+            if value < 1:
+                raise TrainingError(f"{name}: expected at least 1, got {value}")
         if not 0 <= self.clip < float("inf"):
             raise TrainingError(f"clip: expected a finite norm, or 0 for none, got {self.clip}")
 
@@ -90,12 +93,15 @@ def train(
     TrainingError
         If the device is not there, or the loss stops being finite; the log up to there stays readable.
     """
+    if not 1 <= training.batch_size <= len(images):
+        raise TrainingError(f"batch_size: expected 1 to {len(images)}, the images there are, got {training.batch_size}")
     device = _device(training.device)
     model = model.to(device).train()
     optimizer = training.optimizer(model)
     schedule = _schedule(optimizer, training)
     example = images.images[0][0][None].repeat(2, 1, 1, 1).to(device)
     symmetries = find_symmetries(model, example)
+    _require_classes(model, example, images.classes)
     with Recorder(optimizer, symmetries, out, every=training.every, meta={**asdict(training), **(meta or {})}):
         stream = batches(images, training.batch_size, training.steps, training.seed)
         for step, (x, y) in enumerate(tqdm(stream, total=training.steps, desc="training", disable=not progress)):
@@ -111,11 +117,22 @@ def train(
     return RunLog.open(out)
 
 
+def _require_classes(model: nn.Module, example: torch.Tensor, classes: int) -> None:
+    """Refuse labels that the model has no logit for, before anything is written."""
+    was_training = model.training
+    with torch.no_grad():
+        logits = model.eval()(example).shape[-1]
+    model.train(was_training)
+    if logits < classes:
+        raise TrainingError(f"classes: expected at least the data's {classes}, got a model with {logits} logits")
+
+
 def _device(name: str) -> torch.device:
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).cpu()  # a device without data (meta) fails here
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise TrainingError(f"device: expected one that torch can use here, got {name!r} ({error})") from error
+    return torch.device(name)
 
 
 def _schedule(optimizer: torch.optim.SGD, training: Training) -> torch.optim.lr_scheduler.LRScheduler:

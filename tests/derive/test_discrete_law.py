@@ -166,6 +166,32 @@ def test_torchs_first_step_is_the_law_with_dampening_zero():
     assert set(pretended.misfits(LAWS["scale", "dampening"])[:2]) != {0}
 
 
+def with_first_step(found):
+    """The law whose every step is the first one."""
+    return replace(found, transition=found.first_transition, drive_matrix=found.first_drive_matrix)
+
+
+@pytest.mark.parametrize("first_step", ["torch", "zero"])
+@pytest.mark.parametrize(("family", "kind"), LAWS)
+def test_the_first_step_from_no_velocity_has_matrices_of_its_own(family, kind, first_step):
+    found = discrete_law(SYMMETRIES[family](), sgd(**RULES[kind], first_step=first_step))
+    hyper = allowed(kind, SCHEDULE[0])
+    taken = hyper | ({"dampening": Fraction(0)} if first_step == "torch" else {})
+    start = [Fraction(1, 2), Fraction(-3), Fraction(2, 5), Fraction(7)]
+    course = list(descend(start, random_gradients(5, 4), [taken], nesterov=kind == "nesterov"))
+    assert set(measure(family, course, [hyper]).misfits(with_first_step(found))) == {0}
+    if kind == "dampening":
+        swapped = "zero" if first_step == "torch" else "torch"
+        other = discrete_law(SYMMETRIES[family](), sgd(**RULES[kind], first_step=swapped))
+        assert 0 not in measure(family, course, [hyper]).misfits(with_first_step(other))
+
+
+def test_a_law_names_the_hyper_parameters_that_occur_in_it():
+    assert set(LAWS["scale", "dampening"].hyper_parameters) == {"lr", "weight_decay", "momentum", "dampening"}
+    assert set(LAWS["translation", "plain"].hyper_parameters) == {"lr", "weight_decay"}
+    assert numeric_law(translation(), OVERDAMPED).hyper_parameters == ()
+
+
 # The scalar recurrence
 
 

@@ -123,6 +123,30 @@ def test_a_run_in_exact_fractions_is_reproduced(rule):
     assert got[:, 0] == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_run_from_no_velocity_starts_undamped_as_torch_does():
+    """θ of two parameters, dampened by 1/2: torch's v_1 is G_0 whole."""
+    hyper = {"lr": Fraction(1, 9), "weight_decay": Fraction(1, 7), "momentum": Fraction(3, 4), "dampening": Fraction(1, 2)}
+    start = [Fraction(1, 2), Fraction(-3)]
+    schedule = [hyper | {"dampening": Fraction(0)}] + [hyper] * 9
+    course = list(descend(start, random_gradients(0, 2), schedule))
+
+    def dots(vectors):
+        return np.array([[float(sum(a * b for a, b in zip(u, v, strict=True)))] for u, v in vectors])
+
+    drives = {
+        "breaking": dots((s.gradient, s.theta) for s in course),
+        "direction": dots((s.direction, s.direction) for s in course),
+    }
+    charges = dots([*((s.theta, s.theta) for s in course), (course[-1].next_theta, course[-1].next_theta)])
+    arguments = {name: float(value) for name, value in hyper.items()}
+    fresh, continued = (
+        propagate(discrete("scale", "dampening"), charges[0], drives, velocity_exists=exists, **arguments)
+        for exists in (False, True)
+    )
+    assert fresh == pytest.approx(charges, rel=1e-13)
+    assert abs(continued[1] - charges[1]) > 1e-3
+
+
 def test_breaking_that_is_left_out_is_zero():
     found, run = discrete("scale", "plain"), Run()
     drives, hyper, initial = run.drives(found.drives), run.hyper("plain"), np.ones(NEURONS)
@@ -273,17 +297,19 @@ def coefficients(found, hyper):
 def test_the_charge_is_linear_in_start_and_drives(seed, a, b):
     found, hyper = discrete("scale", "nesterov"), Run().hyper("nesterov")
     runs = [(Run(s).draw(-1, 1, 2, NEURONS), Run(s).drives(found.drives)) for s in (seed, seed + 1000)]
-    parts = [propagate(found, start, drives, **hyper) for start, drives in runs]
+    parts = [propagate(found, start, drives, velocity_exists=True, **hyper) for start, drives in runs]
     mixed = {name: a * runs[0][1][name] + b * runs[1][1][name] for name in found.drives}
-    whole = propagate(found, a * runs[0][0] + b * runs[1][0], mixed, **hyper)
+    whole = propagate(found, a * runs[0][0] + b * runs[1][0], mixed, velocity_exists=True, **hyper)
     assert whole == pytest.approx(a * parts[0] + b * parts[1], rel=1e-9, abs=1e-9)
 
 
 def test_neurons_do_not_see_each_other():
     found, run = discrete("scale", "momentum"), Run()
     drives, hyper, initial = run.drives(found.drives), run.hyper("momentum"), run.draw(-1, 1, 2, NEURONS)
-    whole = propagate(found, initial, drives, **hyper)
-    alone = propagate(found, initial[:, 1:2], {name: samples[:, 1:2] for name, samples in drives.items()}, **hyper)
+    whole = propagate(found, initial, drives, velocity_exists=True, **hyper)
+    alone = propagate(
+        found, initial[:, 1:2], {name: samples[:, 1:2] for name, samples in drives.items()}, velocity_exists=True, **hyper
+    )
     assert np.allclose(whole[:, 1:2], alone, rtol=1e-14)
 
 
@@ -298,7 +324,7 @@ def test_the_result_is_double_precision_and_nothing_given_is_changed():
     found, run = discrete("scale", "momentum"), Run()
     drives = {name: samples.astype(np.float32) for name, samples in run.drives(found.drives).items()}
     initial, before = np.ones((2, NEURONS)), {name: samples.copy() for name, samples in drives.items()}
-    got = propagate(found, initial, drives, **run.hyper("momentum"))
+    got = propagate(found, initial, drives, velocity_exists=True, **run.hyper("momentum"))
     assert (got.dtype, got.shape) == (np.float64, (STEPS + 1, NEURONS))
     assert np.array_equal(initial, np.ones((2, NEURONS)))
     assert all(np.array_equal(drives[name], before[name]) for name in drives)

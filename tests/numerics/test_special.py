@@ -31,7 +31,7 @@ GRID = grid()
 def fifty_digits(a, b):
     """(C, S, size of the rounding in C and in S that a rounding of a and b alone makes)."""
     with mpmath.workdps(50):
-        a, b = mpmath.mpf(float(a)), mpmath.mpf(float(b))
+        a, b = (x if isinstance(x, mpmath.mpf) else mpmath.mpf(float(x)) for x in (a, b))
         z = a * a - b * b
         root, decay = mpmath.sqrt(z), mpmath.exp(-a)
         c = mpmath.re(decay * mpmath.cosh(root))
@@ -45,13 +45,13 @@ def fifty_digits(a, b):
 EXACT = [fifty_digits(a, b) for a, b in GRID.T]
 
 
-def worst(values, which):
+def worst(values, which, exact_values=EXACT):
     """Largest error, in units of eps times the conditioning at that point."""
     errors = [
         float(abs(mpmath.mpf(float(value)) - exact[which]) / (exact[which + 2] * EPS + TINY))
         if math.isfinite(value)
         else math.inf
-        for value, exact in zip(values, EXACT, strict=True)
+        for value, exact in zip(values, exact_values, strict=True)
     ]
     return max(errors)
 
@@ -62,6 +62,20 @@ FUNCTIONS = [(damped_cosh, 0), (damped_sinhc, 1)]
 @pytest.mark.parametrize(("function", "which"), FUNCTIONS)
 def test_the_error_is_that_of_rounding_the_arguments_in_every_regime(function, which):
     assert worst(function(*GRID), which) < 4
+
+
+@pytest.mark.parametrize(("function", "which"), FUNCTIONS)
+def test_the_square_of_the_stiffness_serves_as_well(function, which):
+    squares = GRID[1] ** 2
+    with mpmath.workdps(50):
+        exact = [fifty_digits(a, mpmath.sqrt(mpmath.mpf(float(square)))) for a, square in zip(GRID[0], squares, strict=True)]
+    assert worst(function(GRID[0], squared=squares), which, exact) < 4
+
+
+def test_the_stiffness_is_given_once():
+    for wrong in ({}, {"b": 1.0, "squared": 1.0}):
+        with pytest.raises(ValueError, match="b, squared: expected one of them"):
+            damped_cosh(1.0, **wrong)
 
 
 def test_the_textbook_formula_does_not_pass_the_same_test():

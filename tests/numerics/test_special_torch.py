@@ -66,6 +66,21 @@ def test_first_and_second_derivatives_pass_torchs_own_check(function, a, b):
         assert torch.autograd.gradgradcheck(function, arguments)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.0), (3.0, 0.0), (1.0, 1.0), (2.0, 1.0), (0.5, 3.0)])
+def test_derivatives_by_the_square_exist_where_the_root_has_none(which, a, b):
+    """∂C/∂b² = −S/2 and ∂S/∂b² = −(C − S)/2z."""
+    c, s, _, _ = fifty_digits(a, b)
+    z = (a - b) * (a + b)
+    expected = -float(s) / 2 if which == 0 else -float((c - s) / z if z else c / 3) / 2
+    arguments = tensor(a, requires_grad=True), tensor(b * b, requires_grad=True)
+    value = FUNCTIONS[which](arguments[0], squared=arguments[1])
+    by_a, by_square = (float(slope) for slope in torch.autograd.grad(value, arguments))
+    assert by_square == pytest.approx(expected, rel=1e-13)
+    assert by_a == pytest.approx(float(slopes(a, b)[which][0]), rel=1e-13, abs=1e-15)
+    assert float(value.detach()) == pytest.approx(float((c, s)[which]), rel=1e-15)
+
+
 def test_a_wrong_derivative_would_be_seen():
     class Wrong(torch.autograd.Function):
         @staticmethod

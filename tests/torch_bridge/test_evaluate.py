@@ -131,7 +131,7 @@ def test_steps_with_learning_rate_0_are_covered(tmp_path, variant):
     rates = [0.0] * 3 + [0.1] * 12 + [0.0] * 5 + [0.05] * 20
     held = evaluate(scheduled(tmp_path / "run", VARIANTS[variant], lr=rates))
     assert held.worst("exact") < 1e-12
-    assert held.worst("predicted") < 0.05
+    assert held.worst("predicted") < 0.1
     for group in held.groups:
         assert np.array_equal(group.predicted[3], group.predicted[0])
         assert np.array_equal(group.predicted[20], group.predicted[15])
@@ -217,7 +217,8 @@ def test_parameter_groups_keep_their_own_time_and_hyper_parameters(tmp_path):
     assert ends == pytest.approx({"0 -> 1": 0.6, "0.bias": 0.6, "3 -> 5": 3.0, "5.weight": 3.0, "5.bias": 3.0})
 
 
-def test_neurons_that_start_at_exactly_0_are_not_compared(tmp_path):
+def test_biases_before_batch_norm_that_start_at_exactly_0_are_not_compared(tmp_path):
+    """They have no gradient: what they hold later is rounding noise, which no law is about."""
     symmetries = network()
     with torch.no_grad():
         symmetries.model[0].bias[:4] = 0
@@ -237,22 +238,57 @@ def test_neurons_that_start_at_exactly_0_are_not_compared(tmp_path):
 def test_a_kind_of_which_no_neuron_is_compared_has_no_gap(tmp_path):
     symmetries = network()
     torch.nn.init.zeros_(symmetries.model[0].bias)
-    with Recorder(sgd(symmetries), symmetries, tmp_path / "run") as recorder:
-        train(symmetries.model, recorder._optimizer, 5)
+    optimizer = sgd(symmetries)
+    with Recorder(optimizer, symmetries, tmp_path / "run"):
+        train(symmetries.model, optimizer, 5)
     held = evaluate(RunLog.open(tmp_path / "run"))
     row = next(row for row in held.rows() if row["kind"] == "shift")
-    assert (row["compared"], row["exact"]) == (0, (0.0, 0.0))
+    assert row["compared"] == 0
+    assert np.isnan(row["exact"]).all()
+    assert "–" in held.table()
     assert "nan" not in held.table()
+    assert 0 < held.worst("exact") < 1e-12
+
+
+def test_a_charge_that_starts_at_exactly_0_and_moves_is_compared(tmp_path):
+    """The last bias: its sum stays what it was, but its entries grow."""
+    symmetries = network()
+    torch.nn.init.zeros_(symmetries.model[5].bias)
+    optimizer = sgd(symmetries, **VARIANTS["momentum"])
+    with Recorder(optimizer, symmetries, tmp_path / "run"):
+        train(symmetries.model, optimizer, 30)
+    bias = evaluate(RunLog.open(tmp_path / "run")).of_kind("translation")[1]
+    assert (bias.group.label, bias.compared.tolist()) == ("5.bias", [True])
+    assert bias.magnitude[0] == 0 < bias.magnitude[-1]
+    assert bias.gap("exact").max() < 1e-12
+
+
+def test_a_neuron_that_never_holds_anything_is_not_compared(tmp_path):
+    symmetries = network()
+    rescale = symmetries.groups[1]
+    with torch.no_grad():
+        for block in rescale.blocks:
+            symmetries.model.get_parameter(block.parameter).select(block.axis, 0).zero_()
+    optimizer = sgd(symmetries)
+    with Recorder(optimizer, symmetries, tmp_path / "run"):
+        train(symmetries.model, optimizer, 10)
+    held = evaluate(RunLog.open(tmp_path / "run"))
+    assert held.of_kind("rescale")[0].compared.tolist() == [False, True, True, True]
+    assert held.worst("exact") < 1e-12
 
 
 # --- the numbers of merit ---
 
 
+def scale(group):
+    """The largest sum of the charge's absolute terms up to each time."""
+    return np.array([group.magnitude[: n + 1].max(axis=0) for n in range(len(group.steps))])
+
+
 @pytest.mark.parametrize("name", PREDICTIONS)
-def test_a_gap_is_the_distance_relative_to_the_sum_of_the_absolute_terms(comparison, name):
+def test_a_gap_is_the_distance_relative_to_the_largest_sum_of_absolute_terms_so_far(comparison, name):
     for group in comparison.groups:
-        expected = np.abs(getattr(group, name) - group.measured) / group.magnitude
-        assert np.array_equal(group.gap(name), expected)
+        assert np.array_equal(group.gap(name), np.abs(getattr(group, name) - group.measured) / scale(group))
 
 
 def test_the_gap_is_that_of_the_continuous_law_unless_told_otherwise(comparison):
@@ -267,10 +303,7 @@ def test_worst_is_the_largest_gap_anywhere(comparison):
 
 
 def test_one_wrong_number_in_one_neuron_is_the_worst(comparison):
-    group = comparison.groups[2]
-    exact = group.exact.copy()
-    exact[17, 1] += 3 * group.magnitude[17, 1]
-    altered = replace(comparison, groups=(*comparison.groups[:2], replace(group, exact=exact), *comparison.groups[3:]))
+    altered = off_by(comparison, 3)
     assert altered.worst("exact") == pytest.approx(3)
     assert next(row for row in altered.rows() if row["kind"] == "translation")["exact"][1] == pytest.approx(3)
 
@@ -323,15 +356,60 @@ def test_path_order_and_meta_are_kept(comparison, log):
 
 def test_plotting_a_kind_that_did_not_occur_is_refused(comparison):
     pytest.importorskip("matplotlib").use("Agg")
-    with pytest.raises(EvaluationError, match="kind: expected one of .*translation.* got 'nonsense'"):
+    with pytest.raises(EvaluationError, match=r"kind.*: expected .*translation.* got 'nonsense'"):
         comparison.plot("nonsense")
+    for place in (-1, 2):
+        with pytest.raises(EvaluationError, match=rf"place: expected .* got .*{place}"):
+            comparison.plot("translation", place)
+
+
+# --- the verdict ---
+
+
+def off_by(comparison, distance):
+    """The same comparison with one number of one neuron's exact prediction that much off."""
+    group = comparison.groups[2]
+    exact = group.exact.copy()
+    exact[17, 1] += distance * scale(group)[17, 1]
+    return replace(comparison, groups=(*comparison.groups[:2], replace(group, exact=exact), *comparison.groups[3:]))
+
+
+def test_a_run_whose_exact_law_holds_to_rounding_is_ok_and_says_so(comparison):
+    assert comparison.ok
+    assert "holds" in comparison.verdict()
+    assert f"{comparison.worst('exact'):.1e}" in comparison.verdict()
+
+
+@pytest.mark.parametrize("distance", [1e-11, 1e-3, np.nan])
+def test_a_run_that_misses_its_exact_law_anywhere_is_not_ok_and_says_so(comparison, distance):
+    wrong = off_by(comparison, distance)
+    assert not wrong.ok
+    assert "MISSED" in wrong.verdict()
+
+
+def test_a_float32_run_is_allowed_float32s_rounding_and_no_more(tmp_path):
+    held = evaluate(recorded(tmp_path / "run", steps=20, dtype=torch.float32, settings=VARIANTS["momentum"]))
+    assert held.ok
+    assert held.worst("exact") > 1e-12
+    assert off_by(held, 1e-5).ok
+    assert not off_by(held, 1e-4).ok
+
+
+def test_the_verdict_says_by_how_much_each_symmetry_is_broken(comparison):
+    for row in comparison.rows():
+        assert f"{row['kind']} {row['unbroken'][1]:.1e}" in comparison.verdict()
 
 
 # --- logs that are short or damaged ---
 
 
+def test_a_path_is_no_log(tmp_path):
+    with pytest.raises(EvaluationError, match=r"log: expected a RunLog, got .*RunLog.open"):
+        evaluate(str(tmp_path))
+
+
 def test_a_log_without_a_step_is_refused(tmp_path):
-    with pytest.raises(EvaluationError, match="log: expected at least one recorded step, got none in .*run"):
+    with pytest.raises(EvaluationError, match=r"log: expected at least one recorded step, got none in .*run"):
         evaluate(recorded(tmp_path / "run", steps=0))
 
 
@@ -385,5 +463,6 @@ def test_a_run_that_was_cut_short_is_evaluated_as_far_as_it_went(tmp_path):
 
 
 def test_a_comparison_of_nothing_has_no_kinds_and_no_gap(tmp_path):
-    nothing = Comparison(tmp_path, 1, {}, ())
-    assert (nothing.kinds, nothing.rows(), nothing.worst()) == ((), [], 0.0)
+    nothing = Comparison(tmp_path, 1, "float64", {}, ())
+    assert (nothing.kinds, nothing.rows(), nothing.ok) == ((), [], False)
+    assert np.isnan(nothing.worst())

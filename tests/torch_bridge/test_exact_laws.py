@@ -106,8 +106,7 @@ def test_in_float64_the_exact_law_misses_no_charge_by_more_than_rounding(compari
     assert held.worst("exact") <= ROUNDING
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("variant", "schedule"), [*((v, "constant") for v in VARIANTS), ("nesterov", "cosine")])
 def test_in_float32_the_exact_law_misses_no_charge_by_more_than_single_rounding(comparison, variant, schedule):
     held = comparison(variant, schedule, torch.float32)
     assert held.kinds == KINDS
@@ -159,7 +158,7 @@ def as_if_convolutions_had_no_batch_norm(model):
 
 @pytest.mark.parametrize("claim", [as_if_all_were_positive, as_if_convolutions_had_no_batch_norm])
 def test_what_is_no_symmetry_is_caught_by_leaving_its_breaking_out(tmp_path, claim):
-    """With the measured ⟨g, X⟩ the recurrence is algebra and holds for any generator: so it is the log that *exact* checks."""
+    """With the measured ⟨g, X⟩ the recurrence is algebra, true of any generator: *exact* checks the log, not the claim."""
     held = evaluate(train(tmp_path / "run", {}, symmetries=claim, steps=100))
     assert held.worst("exact") <= ROUNDING
     assert held.worst("unbroken") > 1e-2
@@ -268,7 +267,7 @@ def test_without_dampening_both_starts_are_one(tmp_path, run):
 def test_a_translation_read_as_a_scale_is_refused_for_its_missing_forcing(tmp_path, run):
     log = run("plain")
     groups = tuple(replace(g, kind="scale") if g.kind == "translation" else g for g in log.header.groups)
-    with pytest.raises(RunLogError, match="name: expected one of .*breaking.* got"):
+    with pytest.raises(RunLogError, match=r"name: expected one of .*breaking.* got"):
         evaluate(relabelled(log, tmp_path / "copy", groups=groups))
 
 
