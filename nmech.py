@@ -205,7 +205,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     comparison = _comparison(options)
-    print(comparison.report(options.out or comparison.path.resolve().with_suffix(".html")))
+    run = comparison.path.resolve()
+    print(comparison.report(options.out or run.with_name(f"{run.name}.html")))
 
 
 def _experiment(options: argparse.Namespace) -> None:
