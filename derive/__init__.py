@@ -5,6 +5,7 @@ from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.law import Law, law
 from derive.modified_equation import ModifiedEquation, UnsupportedError, modified_flow, modified_loss
 from derive.pde_scheme import ModifiedPDE, Scheme, SchemeError, finite_difference, modified_pde
+from derive.relations import Relation, identity_of_order, noether, relations, theorem_1
 from derive.rendering import render
 from derive.shuffling import EpochLoss, epoch_loss
 from derive.solution import Solution, SolutionError, solve
@@ -22,6 +23,7 @@ __all__ = [
     "Law",
     "ModifiedEquation",
     "ModifiedPDE",
+    "Relation",
     "Scheme",
     "SchemeError",
     "Solution",
@@ -37,16 +39,20 @@ __all__ = [
     "epoch_loss",
     "finite_difference",
     "gradient_flow",
+    "identity_of_order",
     "ito_law",
     "law",
     "modified_flow",
     "modified_loss",
     "modified_pde",
+    "noether",
+    "relations",
     "render",
     "rescale",
     "scale",
     "sgd",
     "solve",
     "stochastic_modified_equation",
+    "theorem_1",
     "translation",
 ]

@@ -65,7 +65,8 @@ class Step:
         known = dict(self.given)
         left = _unexplained(sp.expand(self.before.subs(known) - self.after.subs(known)), self.dropped)
         if left != 0:
-            raise DerivationError(f"step {self.rule!r}: before - after = {left}, expected {self.dropped}")
+            found = left if isinstance(self.dropped, sp.Order) else sp.expand(left + self.dropped)
+            raise DerivationError(f"step {self.rule!r}: before - after = {found}, expected {self.dropped}")
 
 
 def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
@@ -74,13 +75,21 @@ def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
         (small,) = dropped.variables
         exponent = sp.degree(dropped.expr, small)
         return sp.series(difference, small, 0, exponent).removeO()
-    left = rational_normal_form(difference.doit() - dropped)
-    return rational_normal_form(left + dropped) if left != 0 else left
+    return rational_normal_form(difference.doit() - dropped)
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """Steps in order, from a premise to a law.
+    """Steps in order, from a premise to a conclusion.
+
+    Parameters
+    ----------
+    title
+        What is derived.
+    steps
+        The chain.
+    lemmas
+        Derivations whose conclusions the chain's premise is made of.
 
     >>> x = sp.Symbol("x")
     >>> print(Derivation("a square", (Step((x + 1) ** 2, x**2 + 2 * x + 1, "expand", "distributive law"),)).to_text())
@@ -93,19 +102,25 @@ class Derivation:
 
     title: str
     steps: tuple[Step, ...]
+    lemmas: tuple[Derivation, ...] = ()
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """The lemmas' steps, then these."""
+        return (*(step for lemma in self.lemmas for step in lemma.all_steps), *self.steps)
 
     def __add__(self, other: Derivation) -> Derivation:
         return Derivation(other.title, self.steps + other.steps)
 
     def to_text(self) -> str:
         """Plain text, one numbered step after another."""
-        return "\n".join([self.title, *(_step_text(k, step) for k, step in enumerate(self.steps, start=1))])
+        return "\n".join([self.title, *(_step_text(k, step) for k, step in enumerate(self.all_steps, start=1))])
 
     def to_markdown(self) -> str:
         """Markdown with display formulas between ``$$``."""
         body = "\n\n".join(
             f"{k}. **{step.rule}** – {step.reason}{_source(step)}\n\n   $$\n   {_relation(step)}\n   $$"
-            for k, step in enumerate(self.steps, start=1)
+            for k, step in enumerate(self.all_steps, start=1)
         )
         return f"### {self.title}\n\n{body}\n"
 
@@ -113,12 +128,12 @@ class Derivation:
         """LaTeX: an ``enumerate`` to paste into a paper (needs amsmath)."""
         items = "\n".join(
             rf"\item \textbf{{{step.rule}}}: {step.reason}{_source(step)}" + "\n" + rf"\[ {_relation(step)} \]"
-            for step in self.steps
+            for step in self.all_steps
         )
         return rf"\paragraph{{{self.title}}}" + "\n" + r"\begin{enumerate}" + "\n" + items + "\n" + r"\end{enumerate}"
 
     def _repr_latex_(self) -> str:
-        rows = r" \\ ".join(rf"\text{{{step.rule}:}}\quad & {_relation(step)}" for step in self.steps)
+        rows = r" \\ ".join(rf"\text{{{step.rule}:}}\quad & {_relation(step)}" for step in self.all_steps)
         return rf"$\begin{{aligned}}{rows}\end{{aligned}}$"
 
 

@@ -109,6 +109,8 @@ class DiscreteLaw:
         if len(roots) == 1:
             return roots[0] ** (steps - 1)
         first, second = roots
+        if first == second:  # numbers that are exactly critical
+            return steps * first ** (steps - 1)
         return (first**steps - second**steps) / (first - second)
 
     @cached_property
@@ -150,6 +152,8 @@ def discrete_law(symmetry: Symmetry, rule: UpdateRule) -> DiscreteLaw:
     ------
     UnsupportedError
         For gradient flow, which has no steps, and for a generator that both scales and translates.
+    SymmetryError
+        If the symmetry has no charge.
 
     Examples
     --------
@@ -163,6 +167,7 @@ def discrete_law(symmetry: Symmetry, rule: UpdateRule) -> DiscreteLaw:
         raise UnsupportedError("rule: expected an update rule with steps, got gradient flow; use law()")
     if symmetry.linear_word != 0 and not symmetry.constant_part.is_zero_matrix:
         raise UnsupportedError(f"symmetry: {symmetry.name!r} scales and translates at once; shift the origin")
+    _ = symmetry.charge  # raises where there is none
     steps = _plain_steps(symmetry, rule) if rule.momentum == 0 else _momentum_steps(symmetry, rule)
     return _assemble(symmetry, rule, steps)
 

@@ -159,7 +159,7 @@ def law(
     equation = _equation_of_learning(rule, order, form)
     projected, steps = _project(equation, symmetry)
     if not keep_weight_decay_squared:
-        projected, steps = _drop_weight_decay_squared(projected, steps, rule)
+        projected, steps = _drop_weight_decay_squared(projected, steps, equation, symmetry)
     title = f"law of the {symmetry.name} charge, {equation.form}, order {order}"
     derivation = Derivation(title, equation.derivation.steps + steps)
     return Law(symmetry, rule, order, equation.form, *_coefficients(projected), derivation)
@@ -289,9 +289,12 @@ def _check_gradient_of_charge(symmetry: Symmetry) -> None:
         )
 
 
-def _drop_weight_decay_squared(expr: sp.Expr, steps: tuple[Step, ...], rule: UpdateRule) -> tuple[sp.Expr, tuple[Step, ...]]:
-    small = sp.expand(expr).coeff(rule.weight_decay, 2) if rule.weight_decay.is_Symbol else sp.S.Zero
-    dropped = sp.expand(small * rule.weight_decay**2)
+def _drop_weight_decay_squared(
+    expr: sp.Expr, steps: tuple[Step, ...], equation: ModifiedEquation, symmetry: Symmetry
+) -> tuple[sp.Expr, tuple[Step, ...]]:
+    """Drop what the equation of learning adds to −λθ along θ: −(ηλ²/2)θ, whether λ is a symbol or a number."""
+    added = -ip.words(equation.field).get(ip.theta, sp.S.Zero) - equation.rule.weight_decay
+    dropped = sp.expand(symmetry.degree * added * Q) if equation.form == "modified loss" else sp.S.Zero
     if dropped == 0:
         return expr, steps
     after = sp.expand(expr - dropped)

@@ -63,6 +63,8 @@ class Solution:
         residual = self.residual()
         if residual != 0:
             raise SolutionError(f"expected a solution of {self.law.equation}, got residual {residual}")
+        if not vanishes(self._operator(self.green_form)):
+            raise SolutionError(f"green_form: expected a solution of {self.law.equation.lhs} = 0, got {self.green_form}")
         for name, (value, expected) in self.initial_data().items():
             if not vanishes(value - expected):
                 raise SolutionError(f"{name}: expected {expected}, got {value}")

@@ -17,7 +17,8 @@ def _mpmath_value(expr: sp.Function, prec: int, function) -> sp.Expr | None:
         return None
     with mpmath.workprec(2 * prec + 30):
         value = function(a, mpmath.sqrt(mpmath.mpmathify(a) ** 2 - mpmath.mpmathify(b) ** 2))
-    return sp.Float(mpmath.re(value), precision=prec)
+    real, imaginary = (sp.Float(part, precision=prec) for part in (mpmath.re(value), mpmath.im(value)))
+    return real if all(arg.is_real for arg in expr.args) else real + sp.I * imaginary
 
 
 def _latex_parts(printer, a: sp.Expr, b: sp.Expr) -> tuple[str, str]:

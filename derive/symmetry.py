@@ -100,7 +100,8 @@ class Symmetry:
     def _check_group_law(self) -> None:
         a, b = sp.symbols("s_1 s_2", positive=True)
         product = a * b if self.identity == 1 else a + b
-        if self._differs(self._act(a, on=self._act(b)), self._act(product)):
+        twice, once = self._act(a, on=self._act(b)), self._act(product)
+        if any(not vanishes((x - y).expand(trig=True)) for x, y in zip(twice, once, strict=True)):
             raise SymmetryError(
                 f"image: expected a group with identity {self.identity} (ψ_a∘ψ_b = ψ_({product})), got {self.image}, "
                 "which is not; a translation needs identity 0, a scaling identity 1"

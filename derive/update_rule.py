@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Literal
 
 import sympy as sp
@@ -113,7 +114,7 @@ class UpdateRule:
 def _check_range(name: str, value: sp.Expr, *, below: int | None) -> None:
     if not value.is_number:
         return
-    if not (value.is_finite and value >= 0 and (below is None or value < below)):
+    if not (value.is_real and value >= 0 and (below is None or value < below)):
         expected = "0 or more" if below is None else f"at least 0 and below {below}"
         raise UpdateRuleError(f"{name}: expected {expected}, got {value}")
 
@@ -122,10 +123,12 @@ def _value(name: str, given: bool | float | sp.Expr, symbol: sp.Symbol) -> sp.Ex
     """True -> the symbol, False -> 0, a number -> itself, exactly where it is exact."""
     if isinstance(given, bool):
         return symbol if given else sp.S.Zero
+    if isinstance(given, sp.Float):
+        return sp.Rational(str(given))
     if isinstance(given, sp.Expr):
         return given
     if isinstance(given, (int, float)):
-        return sp.nsimplify(given, rational=True) if given == given and abs(given) != float("inf") else sp.nan
+        return sp.Rational(str(given + 0)) if isfinite(given) else sp.nan
     raise UpdateRuleError(f"{name}: expected True, False, a number or a SymPy expression, got {given!r}")
 
 

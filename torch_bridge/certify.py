@@ -235,9 +235,7 @@ def _image(group: NeuronSymmetries, block: Block, parameter: Tensor, elements: T
     return moved.reshape(parameter.shape)
 
 
-def _worst_gradient(
-    group: NeuronSymmetries, parameters: dict[str, nn.Parameter], gradients: dict[str, Tensor]
-) -> float:
+def _worst_gradient(group: NeuronSymmetries, parameters: dict[str, nn.Parameter], gradients: dict[str, Tensor]) -> float:
     """The largest violation of ⟨g, X⟩ = 0, as :attr:`Measured.worst_gradient` defines it."""
     inner, g_squared, x_squared = torch.zeros(3, group.neurons, dtype=torch.float64, device="cpu")
     for block in group.blocks:

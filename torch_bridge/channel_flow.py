@@ -133,7 +133,7 @@ HOMOGENEOUS: dict[Any, Callable[[Channels, Shape, Shape], Channels]] = (
     | {torch.max_pool2d: pooled(2), torch.max_pool3d: pooled(3)}
     | dict.fromkeys((nn.Flatten, torch.flatten, torch.reshape, "flatten", "view", "reshape"), flattened)
 )
-"""Operation on one tensor (module type, function, method name) -> what it does to channels. No subclass counts as its base."""
+"""Operation on one tensor (module type, function, method) -> what it does to channels. A subclass is another type."""
 
 LAYER_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 LAYER_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d)
@@ -280,8 +280,8 @@ def trace(model: nn.Module, example_input: Tensor | tuple[Any, ...]) -> Network:
     """
     if _is_altered(model):
         raise TracingError(
-            "model: expected neither forward hooks nor a replaced forward on the model itself, which tracing cannot see, "
-            "got one; remove it"
+            "model: expected neither forward hooks nor a replaced forward on the model itself, got one; remove it, "
+            "since tracing cannot see what it does"
         )
     skeleton = _skeleton(model)
     traced = _symbolic(skeleton)

@@ -84,10 +84,11 @@ def plot_gaps(comparison: Comparison) -> Figure:
     for ax, kind in zip(axes[0], kinds, strict=True):
         for name, label in _GAP_LABELS.items():
             worst = np.max([g.gap(name).max(axis=1, initial=0.0) for g in comparison.of_kind(kind)], axis=0)
-            ax.semilogy(comparison.groups[0].time, np.maximum(worst, 1e-17), label=label)
+            ax.semilogy(comparison.groups[0].time, np.where(worst > 0, worst, np.nan), label=label)
         ax.set(title=kind, xlabel=TIME_LABEL)
     axes[0, 0].set_ylabel("worst gap / sum of the charge's terms")
-    axes[0, 0].legend(fontsize="small")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
     return figure
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import jinja2
 import matplotlib.pyplot as plt
-import sympy as sp
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import math_to_image
 
 from torch_bridge.evaluate import PREDICTIONS, Comparison
 from torch_bridge.plot import plot_gaps, plot_grid
@@ -89,7 +90,9 @@ def run_report(run: Comparison, path: str | os.PathLike[str]) -> Path:
     growth = Section(
         "How far each prediction is off",
         png(plot_gaps(run)),
-        "Worst neuron of each kind. The exact law must stay at rounding; what the continuous law adds is its truncation.",
+        "Worst neuron of each kind. The exact law must stay at rounding; what the continuous law adds is its truncation. "
+        "Where leaving out ⟨g, X⟩ shows, the symmetry is broken: by batch norm's eps (scale), or by rounding alone, in a "
+        "gradient that would be exactly 0 (shift: a bias that batch norm subtracts again).",
     )
     return write_report(path, f"Run {run.path.name}", [*sections, growth], [run])
 
@@ -108,14 +111,17 @@ def _rows(run: Comparison) -> list[dict[str, object]]:
 
 
 def _laws(runs: Sequence[Comparison]) -> list[dict[str, str]]:
-    """Each law that was used, once, as MathML."""
-    found = {(g.group.kind, g.law): g for run in runs for g in run.groups}
+    """Each law that was used, once, its formula as a picture: browsers and SymPy disagree on MathML."""
+    found = {(g.law.symmetry.name, g.law) for run in runs for g in run.groups}
+    ordered = sorted(found, key=lambda pair: (pair[0], pair[1].form))
     return [
-        {
-            "kind": kind,
-            "form": f"{law.form}, order {law.order}",
-            "equation": sp.mathml(law.equation, printer="presentation"),
-            "charge": sp.mathml(law.symmetry.charge, printer="presentation"),
-        }
-        for kind, law in found
+        {"name": f"{name} ({law.form}, order {law.order})", "formula": _picture(law._repr_latex_()), "text": str(law)}
+        for name, law in ordered
     ]
+
+
+def _picture(formula: str) -> str:
+    """A LaTeX formula as an SVG data URI, set by matplotlib's mathtext."""
+    buffer = io.BytesIO()
+    math_to_image(formula, buffer, format="svg", prop=FontProperties(size=13))
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

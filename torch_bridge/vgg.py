@@ -40,7 +40,7 @@ def vgg16(
     Returns
     -------
     nn.Sequential
-        ``features``, ``flatten`` and ``classifier``; Kaiming-normal weights and zero biases.
+        ``features``, ``flatten`` and ``classifier``; Kaiming-normal weights, biases as torch draws them.
 
     Raises
     ------

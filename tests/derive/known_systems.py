@@ -10,7 +10,7 @@ import mpmath
 import sympy as sp
 
 from derive import Law, Symmetry, law, rescale, scale, sgd, solve, translation
-from derive.symbols import ARGUMENT_NAMES
+from derive.symbols import ARGUMENT_NAMES, group_parameter
 
 BY_ARGUMENT = {name: symbol for symbol, name in ARGUMENT_NAMES.items()}
 """``"lr"`` -> η and so on."""
@@ -48,6 +48,17 @@ def rationals(seed: int, low: int = -9, high: int = 9) -> Iterator[Fraction]:
             yield Fraction(numerator, draw.randint(1, 7))
 
 
+# Actions
+
+A1, A2 = sp.symbols("theta_A1 theta_A2", real=True)
+SHEAR = Symmetry("shear", (A1, A2), (A1 + group_parameter * A2, A2), sp.S.Zero)
+"""A group whose generator is no gradient: invariance without a charge."""
+ABOUT_A_POINT = Symmetry("scale about 1", (A1,), (group_parameter * (A1 - 1) + 1,), sp.S.One)
+"""A generator with both a linear and a constant part."""
+POWER_RESCALE = Symmetry("power rescale", (A1, A2), (A1 * group_parameter**2, A2 / group_parameter**3), sp.S.One)
+"""Kunin et al. 2021, appendix A, with k1 = 2 and k2 = 3."""
+
+
 # Losses with a symmetry
 
 
@@ -66,15 +77,10 @@ class InvariantLoss:
     @cached_property
     def symmetry(self) -> Symmetry:
         """The action on all four parameters, coordinate by coordinate."""
-        s = sp.Symbol("s", positive=True)
-        moved = self._translated(s) if self.family == "translation" else self._multiplied(s)
-        return Symmetry(self.family, self.parameters, moved, sp.Integer(self.family != "translation"))
-
-    def _translated(self, s):
-        return tuple(x + sign * s for x, sign in zip(self.parameters, self.signs, strict=True))
-
-    def _multiplied(self, s):
-        return tuple(x * s**sign for x, sign in zip(self.parameters, self.signs, strict=True))
+        s, pairs = group_parameter, list(zip(self.parameters, self.signs, strict=True))
+        if self.family == "translation":
+            return Symmetry(self.family, self.parameters, tuple(x + sign * s for x, sign in pairs), sp.S.Zero)
+        return Symmetry(self.family, self.parameters, tuple(x * s**sign for x, sign in pairs), sp.S.One)
 
     @cached_property
     def gradient(self) -> Callable[[list[Fraction]], list[Fraction]]:
@@ -135,7 +141,7 @@ def random_gradients(seed: int, size: int) -> Callable[[int, list[Fraction]], li
 
 
 def oscillator(gamma, omega, t):
-    """(x, G): Q from 1 at rest, and the impulse response of x'' + 2γx' + ω²x. Kunin et al. 2021, eq. 34 and App. H, case by case."""
+    """x'' + 2γx' + ω²x = 0 from 1 at rest, and the impulse response: Kunin et al. 2021, eq. 34 and App. H, case by case."""
     gamma, omega, t = map(mpmath.mpf, (gamma, omega, t))
     decay, root = mpmath.exp(-gamma * t), mpmath.sqrt(abs(gamma**2 - omega**2))
     if gamma == omega:
@@ -156,7 +162,8 @@ REGIMES = {
 """Name -> (γ, ω)."""
 
 
-def hyper_for(gamma, omega, *, degree: int, momentum=sp.Rational(1, 3)) -> dict[str, sp.Rational]:
+def hyper_for(gamma, omega, *, degree: int) -> dict[str, sp.Rational]:
     """lr, momentum, weight_decay at which the heavy ball's law has these rates: γ = (1−β)/(η(1+β)), ω² = 2pλ/(η(1+β))."""
+    momentum = sp.Rational(1, 3)
     lr = (1 - momentum) / (gamma * (1 + momentum))
     return {"lr": lr, "momentum": momentum, "weight_decay": omega**2 * lr * (1 + momentum) / (2 * degree)}

@@ -37,8 +37,12 @@ def vector_of(expr, letters):
 
 def value_of(expr, letters):
     """A scalar expression with every ⟨u, v⟩ replaced by its number."""
-    atoms = {atom: (vector_of(atom.args[0], letters).T * vector_of(atom.args[1], letters))[0] for atom in expr.atoms(ip.Inner)}
-    return sp.expand(expr.xreplace(atoms))
+
+    def number(atom):
+        left, right = (vector_of(word, letters) for word in atom.args)
+        return (left.T * right)[0]
+
+    return sp.expand(expr.xreplace({atom: number(atom) for atom in expr.atoms(ip.Inner)}))
 
 
 operator_words = st.builds(

@@ -31,7 +31,7 @@ def same(vector, expected):
 def test_equation_16_gradient_descent_corrects_the_gradient_by_half_a_step_of_curvature():
     equation = modified_loss(sgd(weight_decay=False))
     assert same(equation.field, -g - eta / 2 * H * g)
-    assert equation.coefficients == (1,)
+    assert equation.time_coefficients == (1,)
 
 
 def test_equation_27_with_weight_decay():
@@ -41,11 +41,11 @@ def test_equation_27_with_weight_decay():
 
 def test_equation_17_gradient_descent_gets_half_a_step_of_mass():
     equation = modified_flow(sgd(weight_decay=False))
-    assert (equation.coefficients, equation.field) == ((1, eta / 2), -g)
+    assert (equation.time_coefficients, equation.field) == ((1, eta / 2), -g)
 
 
 def test_equation_32_momentum_gives_mass_and_takes_damping():
-    friction, mass = modified_flow(sgd(momentum=True, dampening=True)).coefficients
+    friction, mass = modified_flow(sgd(momentum=True, dampening=True)).time_coefficients
     assert sp.expand(mass - eta * (1 - alpha) * (1 + beta) / 2) == 0
     assert sp.expand(friction - (1 - beta)) == 0
     assert same(modified_flow(sgd(momentum=True, dampening=True)).field, -g - lam * theta)
@@ -54,7 +54,7 @@ def test_equation_32_momentum_gives_mass_and_takes_damping():
 def test_nesterov_adds_the_change_of_the_gradient():
     equation = modified_flow(sgd(momentum=True, nesterov=True))
     assert same(equation.field, -g - lam * theta - beta * eta * (H * theta_dot + lam * theta_dot))
-    assert equation.coefficients == modified_flow(sgd(momentum=True)).coefficients
+    assert equation.time_coefficients == modified_flow(sgd(momentum=True)).time_coefficients
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,13 @@ def test_nesterov_adds_the_change_of_the_gradient():
 def test_the_limit_of_small_steps_is_the_flow_of_appendix_c(rule, speed, field):
     limit = flow_limit(rule)
     assert same(limit.field, field)
-    assert [sp.expand(c - speed) for c in limit.coefficients] == [0]
+    assert [sp.expand(c - speed) for c in limit.time_coefficients] == [0]
 
 
-@pytest.mark.parametrize("equation", [modified_loss(sgd()), modified_flow(sgd(momentum=True, nesterov=True)), flow_limit(sgd())])
+EQUATIONS = [modified_loss(sgd()), modified_flow(sgd(momentum=True, nesterov=True)), flow_limit(sgd())]
+
+
+@pytest.mark.parametrize("equation", EQUATIONS, ids=lambda equation: equation.form)
 def test_an_equation_names_its_rule_and_shows_its_terms(equation):
     assert equation._repr_latex_().startswith("$")
     assert r"\dot\theta" in equation._repr_latex_()
@@ -136,7 +139,7 @@ def test_gradient_flow_follows_a_step_with_an_error_of_second_order_only():
 
 def test_the_opposite_correction_would_be_seen():
     right = modified_loss(sgd())
-    wrong = type(right)(right.rule, 1, right.form, right.coefficients, 2 * flow_limit(sgd()).field - right.field,
+    wrong = type(right)(right.rule, 1, right.form, right.time_coefficients, 2 * flow_limit(sgd()).field - right.field,
                         right.derivation)  # fmt: skip
     assert slope(lambda step: local_error(wrong, step), STEPS) == pytest.approx(2, abs=0.1)
 
@@ -171,7 +174,7 @@ def slow_rate(rule, step):
     equation, s = modified_flow(rule), sp.Symbol("s")
     words = ip.words(equation.field.subs(numbers_at(step)))
     pull = words[g] * CURVATURE + s * words.get(H * theta_dot, 0) * CURVATURE
-    left = sum(c.subs(numbers_at(step)) * s**k for k, c in enumerate(equation.coefficients, start=1))
+    left = sum(c.subs(numbers_at(step)) * s**k for k, c in enumerate(equation.time_coefficients, start=1))
     return max(sp.Poly(left - pull, s).nroots(n=50), key=sp.re)
 
 
@@ -185,7 +188,7 @@ def test_the_modified_flow_has_the_slow_rate_of_the_map_up_to_second_order_and_n
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_the_flow_limit_has_it_up_to_first_order_only(kind):
     rule = sgd(**SETTINGS[kind], weight_decay=False)
-    limit = -CURVATURE / flow_limit(rule).coefficients[0].subs(numbers_at(1))
+    limit = -CURVATURE / flow_limit(rule).time_coefficients[0].subs(numbers_at(1))
     observed = slope(lambda step: abs(limit - slow_multiplier(rule, step)), (STEPS[0] / 64, STEPS[1] / 64))
     assert observed == pytest.approx(1, abs=0.1)
 

@@ -15,7 +15,8 @@ DIGITS = 30
 TINY = sp.Rational(1, 10**30)
 
 POINTS = [(3 * p[a], 3 * p[b]) for p in islice(random_rationals([a, b], seed=5), 8)]
-POINTS += [(sp.Rational(2, 7), sp.Rational(2, 7)), (1 + TINY, sp.S.One), (sp.S.One, 1 + TINY), (sp.Rational(7, 5), sp.S.Zero)]
+CRITICAL = (sp.Rational(2, 7), sp.Rational(2, 7))
+POINTS += [CRITICAL, (1 + TINY, sp.S.One), (sp.S.One, 1 + TINY), (sp.Rational(7, 5), sp.S.Zero)]
 
 
 def cosh(p, q):

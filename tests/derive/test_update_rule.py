@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import sympy as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derive import UpdateRuleError, gradient_flow, sgd
@@ -63,6 +63,7 @@ def test_the_recurrence_of_another_rule_is_not_obeyed(kind):
     assert 0 not in misfit(sgd(**RULES["momentum"]), *run(kind))
 
 
+@settings(max_examples=30)
 @given(beta=st.fractions(0, Fraction(99, 100), max_denominator=100))
 def test_numbers_give_the_recurrence_of_the_symbols(beta):
     symbolic, number = sgd(momentum=True).shift_polynomials, sp.Rational(beta)
@@ -145,6 +146,11 @@ def test_numbers_and_expressions_are_taken_exactly(value, taken):
     assert sgd(lr=value).lr == taken
 
 
+def test_a_numpy_number_is_taken_as_pythons():
+    np = pytest.importorskip("numpy")
+    assert sgd(lr=np.float64(0.1)) == sgd(lr=0.1)
+
+
 def test_a_sympy_float_is_taken_exactly_too():
     assert sgd(lr=sp.Float(0.1), momentum=sp.Float(0.9)) == sgd(lr=0.1, momentum=0.9)
 
@@ -192,11 +198,11 @@ def test_hyper_parameters_that_no_rule_has_are_refused_by_name(settings, message
         sgd(**settings)
 
 
-@pytest.mark.parametrize("name", [name for name in islice(REFUSED, 3)])
+@pytest.mark.parametrize("name", list(islice(REFUSED, 3)))
 def test_torch_refuses_the_same(name):
     torch = pytest.importorskip("torch")
     settings = {"lr": 0.1} | REFUSED[name][0]
-    with pytest.raises(ValueError, match="Nesterov|Invalid"):
+    with pytest.raises(ValueError, match=r"Nesterov|Invalid"):
         torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], **settings)
 
 

@@ -158,12 +158,7 @@ def nothing_is_unpickled(house: House) -> list[str]:
     return [
         *importing(house, lambda _, found: found.top in PICKLES),
         *(f"{name} calls torch.load" for name, tree in house.items() if loads_with_torch(tree)),
-        *(
-            f"{name}: {text} allows pickle"
-            for name, tree in house.items()
-            for text, c in calls(tree)
-            if allows_pickle(c)
-        ),
+        *(f"{name}: {text} allows pickle" for name, tree in house.items() for text, c in calls(tree) if allows_pickle(c)),
     ]
 
 

@@ -1,3 +1,5 @@
+"""Data sets of the stated size and layout, the same batches for the same seed, and errors that say what is expected."""
+
 import sys
 from itertools import islice
 
@@ -90,6 +92,14 @@ def test_channels_and_axes_are_not_mixed_up(folder):
     assert green.mean(dim=(1, 2)).argmax() == 1
 
 
+def test_rows_stay_rows(folder):
+    picture = Image.new("RGB", (64, 64))
+    picture.paste((255, 255, 255), (0, 0, 64, 32))
+    picture.save(folder / "train/n01/images/c.JPEG")
+    upper_white = open_dataset(f"tiny-imagenet:{folder}", input_size=64).images[0][0]
+    assert upper_white[:, :30].min() > 0 > upper_white[:, 34:].max()
+
+
 def test_one_channel_is_grey(folder):
     assert open_dataset(f"tiny-imagenet:{folder}", input_size=64, in_channels=1).images[0][0].shape == (1, 64, 64)
 
@@ -111,7 +121,7 @@ def test_a_folder_of_another_layout_is_refused_with_the_layout(tmp_path, made):
 
 
 def test_two_channels_are_refused_for_photographs(folder):
-    with pytest.raises(ValueError, match="in_channels: expected 3 .* got 2"):
+    with pytest.raises(ValueError, match=r"in_channels: expected 3 .* got 2"):
         open_dataset(f"tiny-imagenet:{folder}", input_size=64, in_channels=2)
 
 

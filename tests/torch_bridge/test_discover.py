@@ -1,5 +1,8 @@
+"""Exactly the symmetries that a network has are claimed: known counts, measured null spaces, and look-alikes."""
+
 import copy
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -25,7 +28,7 @@ def counts(model, shape, loss=F.cross_entropy):
 def mlp(*sizes, activation=nn.ReLU, norm=True, bias=True):
     """Linear(-BatchNorm)-activation blocks, and a last Linear."""
     layers = []
-    for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for fan_in, fan_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(fan_in, fan_out, bias=bias)]
         layers += [nn.BatchNorm1d(fan_out, eps=NO_EPS)] if norm else []
         layers += [activation()]
@@ -171,7 +174,7 @@ def generators(symmetry_map):
 def in_double(build, shape):
     """A network with random parameters, drawn until every unit is on for some inputs and off for others.
 
-    A dead unit, or one that is always on, has more symmetries than a claim about all inputs can have (math.md, section 7).
+    A dead unit, or one that is always on, has symmetries that no claim about all inputs can have.
     """
     for seed in range(200):
         torch.manual_seed(seed)
@@ -472,7 +475,8 @@ def test_a_grouped_convolution_is_read_only_when_one_axis_sorts_its_weights_by_c
 def test_in_eval_mode_there_is_no_scale_and_no_shift():
     found = find_symmetries(mlp(3, 4, 2).eval(), torch.empty(6, 3))
     assert found.counts() == {"rescale": 4, "translation": 5}
-    assert found.blocked == ("0 (Linear): 1 (BatchNorm1d) uses stored statistics, being in eval mode; call model.train()",)
+    (why,) = found.blocked
+    assert why == "0 (Linear): 1 (BatchNorm1d) uses stored statistics, being in eval mode; call model.train()"
 
 
 def test_without_stored_statistics_the_batchs_are_used_in_eval_mode_too():
@@ -529,7 +533,7 @@ def weighted():
     return nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]), label_smoothing=0.1)
 
 
-@pytest.mark.parametrize("loss", [F.cross_entropy, weighted(), F.multi_margin_loss], ids=["ce", "weighted ce", "margin"])
+@pytest.mark.parametrize("loss", [F.cross_entropy, weighted(), F.multi_margin_loss], ids=["plain", "weighted", "margin"])
 def test_a_loss_that_ignores_a_constant_gives_translations(loss):
     assert counts(nn.Linear(4, 3), (6, 4), loss) == {"translation": 5}
 
