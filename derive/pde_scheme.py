@@ -288,11 +288,13 @@ class ModifiedPDE:
 
     @cached_property
     def derivation(self) -> Derivation:
-        """A checked step for each derivative: the coefficient of z^k in Σ A e^{nℓ(z) + jz}, ℓ = dt Σ c_k (z/dx)^k, is 0."""
+        """A lemma for each derivative: the coefficient of z^k in Σ A e^{nℓ(z) + jz}, ℓ = dt Σ c_k (z/dx)^k, is 0."""
         unknowns = sp.symbols(f"ell_1:{self.order + 1}")
         values = [c * self.scheme.time_step / dx**k for k, c in enumerate(self.coefficients, start=1)]
-        steps = tuple(_matching_step(self.scheme, unknowns[:k], values[:k]) for k in range(1, self.order + 1))
-        return Derivation(f"modified equation of the {self.scheme.name} scheme", steps)
+        matched = (_matching_step(self.scheme, unknowns[:k], values[:k]) for k in range(1, self.order + 1))
+        lemmas = tuple(Derivation(step.rule, (step,)) for step in matched)
+        step = _reading_step(self, tuple(zip(unknowns, values, strict=True)))
+        return Derivation(f"modified equation of the {self.scheme.name} scheme", (step,), lemmas)
 
     def _repr_latex_(self) -> str:
         terms = (
@@ -364,11 +366,17 @@ def _matching_step(scheme: Scheme, unknowns: Sequence[sp.Symbol], values: Sequen
         condition,
         sp.S.Zero,
         f"match the derivative of order {k}",
-        r"$e^{n\,dt\,\partial_t} e^{j\,dx\,\partial_x}$ summed over the stencil is 0; with $dt\,\partial_t = \ell(z)$, "
-        rf"$z = dx\,\partial_x$, this is the power {k} of $z$ in it, and gives $\ell_{{{k}}}$",
+        r"$e^{n dt \partial_t} e^{j dx \partial_x}$ summed over the stencil is 0; with $dt \partial_t = \ell(z)$, "
+        rf"$z = dx \partial_x$, this is the power {k} of $z$ in it, and gives $\ell_{{{k}}}$",
         tuple(zip(unknowns, values, strict=True)),
         source="Warming & Hyett 1974",
     )
+
+
+def _reading_step(found: ModifiedPDE, values: tuple[tuple[sp.Symbol, sp.Expr], ...]) -> Step:
+    moved = (ell * dx**k / found.scheme.time_step * sp.Derivative(u, (x, k)) for k, (ell, _) in enumerate(values, start=1))
+    reason = r"$\partial_t u = \ell(dx \partial_x) u / dt$, term by term"
+    return Step(sp.Add(*moved), found.equation.rhs, "read off the equation", reason, values, source="Warming & Hyett 1974")
 
 
 _z = sp.Symbol("z")

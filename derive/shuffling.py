@@ -126,11 +126,12 @@ def epoch_loss(batches: sp.Expr | int = batch_count, sampling: Sampling = "reshu
     m = _batches(batches)
     if sampling not in ("reshuffling", "independent"):
         raise UnsupportedError(f"sampling: expected 'reshuffling' or 'independent', got {sampling!r}")
-    steps = [_listed_orders(int(m), sampling)] if m.is_number and m <= LISTED else []
+    listed = [_listed_orders(int(m), sampling)] if m.is_number and m <= LISTED else []
+    lemmas = tuple(Derivation(step.rule, (step,)) for step in listed)
     average = _average_step(m, sampling)
     backward, full, single = _backward_step(m, average.after)
     title = f"modified loss of an epoch, {sampling} batches"
-    return EpochLoss(sampling, m, full, single, Derivation(title, (*steps, average, backward)))
+    return EpochLoss(sampling, m, full, single, Derivation(title, (average, backward), lemmas))
 
 
 def _batches(batches: sp.Expr | int) -> sp.Expr:

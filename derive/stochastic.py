@@ -92,9 +92,9 @@ def stochastic_modified_equation(rule: UpdateRule, order: int = 2) -> Stochastic
         raise UnsupportedError(f"order: expected weak order 1 or 2, got {order!r}")
     mean = _mean(rule, order)
     noise = sp.sqrt(rule.lr / batch_size) * NOISE
-    steps = (*mean.derivation.steps, _second_moment(rule, order))
+    steps = (_second_moment(rule, order),)
     title = f"stochastic modified equation of weak order {order}"
-    return StochasticModifiedEquation(rule, order, mean.field, noise, Derivation(title, steps))
+    return StochasticModifiedEquation(rule, order, mean.field, noise, Derivation(title, steps, (mean.derivation,)))
 
 
 def _check_plain(name: str, rule: UpdateRule) -> None:
@@ -237,7 +237,7 @@ def ito_law(symmetry: Symmetry, rule: UpdateRule, *, keep_weight_decay_squared: 
     noise_drive = found.coeff(noise_form(t)) * noise_form(t) / instant
     martingale = found.coeff(instant, 0)
     _check_result(found, martingale + instant * (plain.drive - plain.stiffness * Q + noise_drive))
-    derivation = Derivation(f"Itô law of the {symmetry.name} charge", plain.derivation.steps + steps)
+    derivation = Derivation(f"Itô law of the {symmetry.name} charge", steps, (plain.derivation,))
     return ItoLaw(symmetry, rule, plain, noise_drive, martingale, derivation)
 
 

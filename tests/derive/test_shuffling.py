@@ -134,7 +134,7 @@ def test_the_loss_itself_is_followed_with_an_error_of_second_order_only(sampling
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_every_step_is_checked_and_few_batches_are_listed(sampling):
-    listed, general = epoch_loss(4, sampling).derivation.steps, epoch_loss(sampling=sampling).derivation.steps
+    listed, general = epoch_loss(4, sampling).derivation.all_steps, epoch_loss(sampling=sampling).derivation.all_steps
     assert all(isinstance(step, Step) for step in (*listed, *general))
     assert [step.rule for step in listed] == ["average over all orders", *(step.rule for step in general)]
     assert general[-1].before == general[-2].after
@@ -142,7 +142,7 @@ def test_every_step_is_checked_and_few_batches_are_listed(sampling):
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_step_with_another_outcome_is_refused(number):
-    step = epoch_loss(3).derivation.steps[number]
+    step = epoch_loss(3).derivation.all_steps[number]
     with pytest.raises(DerivationError, match=f"step {step.rule!r}"):
         replace(step, after=2 * step.after)
 

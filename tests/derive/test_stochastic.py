@@ -202,7 +202,7 @@ def test_the_drifts_and_the_noise_are_those_of_li_tai_and_e():
     assert sp.expand(second.drift + ip.gradient + eta / 2 * ip.hessian * ip.gradient) == 0
     assert first.noise == second.noise == sp.sqrt(eta / S) * NOISE
     assert "Sigma" in second._repr_latex_()
-    assert all(isinstance(step, Step) for step in second.derivation.steps)
+    assert all(isinstance(step, Step) for step in second.derivation.all_steps)
 
 
 NOISY = (CURVED_LOSS + x * y**2, CURVED_LOSS - x * y**2 + x, CURVED_LOSS - x)
@@ -264,15 +264,15 @@ def test_numbers_may_stand_for_symbols():
 
 @pytest.mark.parametrize("symmetry", [scale, rescale, translation])
 def test_every_step_is_checked_and_starts_where_the_one_before_ends(symmetry):
-    steps = ito_law(symmetry(), sgd()).derivation.steps
-    assert all(isinstance(step, Step) for step in steps)
-    ito = steps[[step.rule for step in steps].index("increment of the charge") :]
-    assert [b.before for b in ito[1:]] == [a.after for a in ito[:-1]]
+    derivation = ito_law(symmetry(), sgd()).derivation
+    assert all(isinstance(step, Step) for step in derivation.all_steps)
+    assert [b.before for b in derivation.steps[1:]] == [a.after for a in derivation.steps[:-1]]
+    assert derivation.lemmas == (law(symmetry(), sgd()).derivation,)
 
 
 @pytest.mark.parametrize("rule", ["Itô's lemma", "noise keeps the symmetry", "name the charge"])
 def test_a_step_with_another_outcome_is_refused(rule):
-    step = [step for step in ito_law(scale(), sgd()).derivation.steps if step.rule == rule][-1]
+    (step,) = (step for step in ito_law(scale(), sgd()).derivation.steps if step.rule == rule)
     with pytest.raises(DerivationError, match=rule):
         replace(step, after=step.after + eta * q)
 
