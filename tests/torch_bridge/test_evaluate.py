@@ -50,7 +50,7 @@ def same(one, other, rows=slice(None)) -> bool:
 # --- each curve is what it says ---
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["plain", "momentum", "nesterov", "dampening"])
 def test_exact_is_the_recurrence_written_out_in_plain_python(tmp_path, variant):
     log = recorded(tmp_path / "run", steps=30, settings=VARIANTS[variant])
     for index, group in enumerate(evaluate(log).groups):

@@ -80,6 +80,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
         run_grid(TINY, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_fails_the_experiment_with_its_reason(tmp_path):
     wild = replace(TINY, momenta=(0.0,), weight_decays=(0.0,), training=replace(TINY.training, lr=1e30))
     with pytest.raises(ValueError, match=r"lower lr|lower the learning rate"):

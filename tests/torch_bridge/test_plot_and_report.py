@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgba  # noqa: E402
 from tests.torch_bridge.small_network import VARIANTS, recorded  # noqa: E402
 from torch_bridge.evaluate import PREDICTIONS, evaluate  # noqa: E402
 from torch_bridge.plot import TIME_LABEL, charge_label, plot_gaps, plot_grid, plot_group  # noqa: E402
-from torch_bridge.report import Section, png, run_report, write_report  # noqa: E402
+from torch_bridge.report import Section, png, write_report  # noqa: E402
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LEGEND = ["measured, a colour a neuron", "predicted by the law"]
@@ -165,12 +165,6 @@ def test_the_gaps_are_drawn_over_steps_which_all_groups_share(comparison):
     assert ends == dict.fromkeys(["translation", "shift", "scale", "rescale"], comparison.groups[0].steps[-1])
 
 
-def test_drawing_leaves_no_figure_open(comparison, tmp_path):
-    before = plt.get_fignums()
-    run_report(comparison, tmp_path / "run.html")
-    assert plt.get_fignums() == before
-
-
 # --- the page ---
 
 
@@ -296,9 +290,11 @@ def test_a_page_over_several_runs_has_a_row_for_each_of_their_kinds_and_the_give
     assert fetched(page) == []
 
 
-def test_the_path_of_the_page_is_returned(comparison, tmp_path):
+def test_the_path_of_the_page_is_returned_and_no_figure_stays_open(comparison, tmp_path):
+    before = plt.get_fignums()
     assert comparison.report(f"{tmp_path}/run.html") == tmp_path / "run.html"
     assert (tmp_path / "run.html").is_file()
+    assert plt.get_fignums() == before
 
 
 def test_a_path_that_cannot_be_written_is_refused_by_name(comparison, tmp_path):
