@@ -18,13 +18,16 @@ from typing import Any
 
 import sympy as sp
 from sympy.polys.constructor import construct_domain
-from sympy.polys.domains import QQ, ZZ_python
+from sympy.polys.domains import QQ, PythonIntegerRing
 
 from derive.tree_table import TreeTable, tree_table
 from derive.trees import RootedTree, TreeError
 
 Element = Any
 """A number or a polynomial of a SymPy domain."""
+
+_INTEGERS = PythonIntegerRing()
+"""Plain integers: for numbers of this size faster than gmpy2's."""
 
 
 class SeriesError(ValueError):
@@ -326,7 +329,7 @@ def modified_equation(a: BSeries) -> BSeries:
     <B-series of a field to order 3: t: 1, [t]: -1/2, [[t]]: 1/3, [t,t]: 1/6>
     """
     _expect_map("a", a)
-    ring, unit = (ZZ_python, _step_unit(a)) if a.domain == QQ else (a.domain, 1)
+    ring, unit = (_INTEGERS, _step_unit(a)) if a.domain == QQ else (a.domain, 1)
     orders = a.table.order
     powers = [a.domain.convert(unit**n) for n in range(a.order + 1)]
     weights = [ring.convert(x * powers[orders[k]], a.domain) for k, x in enumerate(a.elements)]
