@@ -112,16 +112,32 @@ class BSeries(Mapping[RootedTree, sp.Expr]):
             raise SeriesError(f"order: expected 0 to {self.order}, the order of the series, got {order!r}")
         return BSeries(order, self.at_empty, self.domain, self.elements[: self.table.count(order)], self.colours)
 
+    def agreement(self, other: BSeries) -> int:
+        """The order to which two series of one kind agree: of a method with the exact flow, its order.
+
+        >>> flow(field_itself(5)).agreement(b_series({"t": 1, "[t]": sp.Rational(1, 2)}, 5, is_map=True))
+        2
+        """
+        if self.at_empty != other.at_empty:
+            raise SeriesError("other: expected two maps or two fields, got one of each")
+        first, second = _together(self, other)
+        _, left, right = in_one_domain(first, second)
+        differing = (first.table.order[k] for k, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1])
+        return next(differing, first.order + 1) - 1
+
     def _repr_latex_(self) -> str:
-        power = 0 if self.is_map else 1
-        shown = [(tree, value) for tree, value in self.truncated(min(self.order, 4)).items() if value != 0]
-        terms = [rf"{_h(tree.order - power)}{sp.latex(value / tree.symmetry)}\,F({tree.latex})" for tree, value in shown]
-        terms = (["y"] if self.is_map else []) + [rf"\left({term}\right)" for term in terms]
-        return f"${' + '.join(terms) or '0'} + O(h^{{{min(self.order, 4) + 1 - power}}})$"
+        shown, power = self.truncated(min(self.order, 4)), 1 - self.at_empty
+        terms = [_term(value / tree.symmetry, tree.order - power, tree) for tree, value in shown.items() if value != 0]
+        start = "y " if self.is_map else ""
+        return f"${start}{' '.join(terms) if start else ' '.join(terms).removeprefix('+ ')} + O(h^{{{shown.order + 1 - power}}})$"
 
 
-def _h(power: int) -> str:
-    return "" if power == 0 else r"h\," if power == 1 else rf"h^{{{power}}}\,"
+def _term(coefficient: sp.Expr, power: int, tree: RootedTree) -> str:
+    """LaTeX of one term, its sign in front."""
+    sign = "-" if coefficient.could_extract_minus_sign() else "+"
+    size = coefficient if sign == "+" else -coefficient
+    h = "" if power == 0 else "h " if power == 1 else f"h^{{{power}}} "
+    return f"{sign} {h}{'' if size == 1 else sp.latex(size) + ' '}F({tree.latex})"
 
 
 def b_series(
