@@ -21,7 +21,7 @@ from sympy.polys.constructor import construct_domain
 from sympy.polys.domains import QQ, PythonIntegerRing
 
 from derive.tree_table import TreeTable, tree_table
-from derive.trees import RootedTree, TreeError
+from derive.trees import RootedTree
 
 Element = Any
 """A number or a polynomial of a SymPy domain."""
@@ -128,8 +128,8 @@ class BSeries(Mapping[RootedTree, sp.Expr]):
     def _repr_latex_(self) -> str:
         shown, power = self.truncated(min(self.order, 4)), 1 - self.at_empty
         terms = [_term(value / tree.symmetry, tree.order - power, tree) for tree, value in shown.items() if value != 0]
-        start = "y " if self.is_map else ""
-        return f"${start}{' '.join(terms) if start else ' '.join(terms).removeprefix('+ ')} + O(h^{{{shown.order + 1 - power}}})$"
+        body = "y " + " ".join(terms) if self.is_map else " ".join(terms).removeprefix("+ ")
+        return f"${body} + O(h^{{{shown.order + 1 - power}}})$"
 
 
 def _term(coefficient: sp.Expr, power: int, tree: RootedTree) -> str:
@@ -183,7 +183,8 @@ def in_one_domain(a: BSeries, b: BSeries) -> tuple[Any, list[Element], list[Elem
     if a.domain == b.domain:
         return a.domain, list(a.elements), list(b.elements)
     domain = a.domain.unify(b.domain)
-    return domain, *([domain.convert(x, s.domain) for x in s.elements] for s in (a, b))
+    first, second = ([domain.convert(x, s.domain) for x in s.elements] for s in (a, b))
+    return domain, first, second
 
 
 def _together(a: BSeries, b: BSeries) -> tuple[BSeries, BSeries]:

@@ -1,6 +1,8 @@
-"""Runge–Kutta methods as tableaux, and their B-series: elementary weights (Hairer, Lubich, Wanner 2006, II.1 and III.1; "HLW").
+"""Runge–Kutta methods as tableaux, and their B-series (Hairer, Lubich, Wanner 2006, II.1 and III.1; "HLW" below).
 
-g_i = y + h Σ_j a_ij f(t + c_j h, g_j),   Φ(y) = y + h Σ_i b_i f(t + c_i h, g_i).
+The stages g_i and the step Φ are
+
+    g_i = y + h Σ_j a_ij f(t + c_j h, g_j),   Φ(y) = y + h Σ_i b_i f(t + c_i h, g_i).
 """
 
 from __future__ import annotations
@@ -46,9 +48,7 @@ class RungeKutta:
         stages = len(self.A)
         widths = [len(row) for row in self.A]
         if stages == 0 or widths != [stages] * stages:
-            raise TableauError(
-                f"A: expected a square tableau, got {stages} rows of lengths {widths}; pad explicit rows with 0"
-            )
+            raise TableauError(f"A: expected a square tableau, got rows of lengths {widths}; pad short rows with 0")
         for name, row in (("b", self.b), ("c", self.c)):
             if len(row) != stages:
                 raise TableauError(f"{name}: expected {stages} numbers, one for each row of A, got {len(row)}")

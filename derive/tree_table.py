@@ -1,7 +1,7 @@
 """Rooted trees by number: an engine's view of them, so that a B-series is a row of coefficients.
 
-Every tree but the leaf is uniquely trunk ∘ branch with the branch its last child, so a tree is a pair of smaller numbers, and
-whatever is defined by the Butcher product is filled in from the smallest tree up.
+Every tree but the leaf is uniquely trunk ∘ branch with the branch its last child, so a tree is a pair of smaller numbers,
+and whatever is defined by the Butcher product is filled in from the smallest tree up.
 """
 
 from __future__ import annotations
