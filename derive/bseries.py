@@ -129,7 +129,7 @@ class BSeries(Mapping[RootedTree, sp.Expr]):
         shown, power = self.truncated(min(self.order, 4)), 1 - self.at_empty
         terms = [_term(value / tree.symmetry, tree.order - power, tree) for tree, value in shown.items() if value != 0]
         body = "y " + " ".join(terms) if self.is_map else " ".join(terms).removeprefix("+ ")
-        return f"${body} + O(h^{{{shown.order + 1 - power}}})$"
+        return f"${body or 0} + O(h^{{{shown.order + 1 - power}}})$"
 
 
 def _term(coefficient: sp.Expr, power: int, tree: RootedTree) -> str:
@@ -162,18 +162,28 @@ def b_series(
     return BSeries(order, int(is_map), domain, tuple(elements), colours)
 
 
+def exact_number(name: str, value: Any) -> sp.Expr:
+    """A finite exact number or expression, as it is; floats as they are written: 0.1 is 1/10.
+
+    >>> exact_number("x", 0.1)
+    1/10
+    """
+    try:
+        exact = sp.Rational(str(value)) if isinstance(value, (float, sp.Float)) else sp.sympify(value, strict=True)
+    except (sp.SympifyError, ValueError, TypeError):
+        exact = sp.nan
+    if not isinstance(exact, sp.Expr) or exact.has(sp.nan, sp.oo, -sp.oo, sp.zoo, sp.Float):
+        raise SeriesError(f"{name}: expected exact finite numbers or SymPy expressions, got {value!r}")
+    return exact
+
+
 def exact_field(values: list[Any]) -> tuple[Any, list[Element]]:
     """The smallest SymPy field that holds all ``values``, and the values in it.
 
     >>> exact_field([1, sp.Rational(1, 2)])[0]
     QQ
     """
-    try:
-        exact = [sp.Rational(v) if isinstance(v, (int, float)) else sp.sympify(v, strict=True) for v in values]
-    except (sp.SympifyError, ValueError, TypeError) as error:
-        raise SeriesError(f"coefficients: expected exact numbers or SymPy expressions, got {error}") from error
-    if any(value.has(sp.Float, sp.nan, sp.zoo, sp.oo, -sp.oo) for value in exact):
-        raise SeriesError("coefficients: expected exact finite numbers, got a float or an infinity; use sympy.Rational")
+    exact = [exact_number("coefficients", value) for value in values]
     domain, elements = construct_domain(exact or [sp.S.Zero], field=True, extension=True)
     return domain, list(elements)[: len(exact)]
 
@@ -359,14 +369,14 @@ def modified_equation(a: BSeries) -> BSeries:
 def _step_unit(a: BSeries) -> int:
     """D such that D^{|τ|} a(τ) and D^{|τ|} b(τ), b the logarithm of a, are integers: a step measured in a small unit.
 
-    If all a(τ) are integers, b(τ) is one divided by a number up to |τ|: log a = Σ (−1)^{k−1} (a − 1)^k/k, k ≤ |τ|.
+    If all a(τ) are integers, b(τ) is one divided by numbers up to n = |τ|, log a = Σ_k (−1)^{k−1} (a − 1)^k/k, and the
+    least common multiple of those divides Πp^n, p the primes up to n.
     """
-    unit = prod(sp.primerange(a.order + 1))
+    unit = 1
     for number, value in enumerate(a.elements):
-        power = a.table.order[number]
-        while (left := QQ.denom(value * unit**power)) != 1:
+        while (left := QQ.denom(value * unit ** a.table.order[number])) != 1:
             unit *= prod(sp.primefactors(int(left)))
-    return unit
+    return unit * prod(sp.primerange(a.order + 1))
 
 
 def flow(b: BSeries, time: Any = 1) -> BSeries:

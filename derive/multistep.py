@@ -18,7 +18,7 @@ from typing import Any
 
 import sympy as sp
 
-from derive.bseries import BSeries, Element, exact_field, solve_for_field
+from derive.bseries import BSeries, Element, SeriesError, exact_field, exact_number, solve_for_field
 from derive.symbols import shift as E
 from derive.tree_table import TreeTable, tree_table
 from derive.update_rule import UpdateRule
@@ -28,7 +28,7 @@ Combination = Mapping[int, Any]
 Terms = tuple[tuple[int, sp.Expr], ...]
 
 
-class MultistepError(ValueError):
+class MultistepError(SeriesError):
     """Coefficients that are no consistent multistep rule."""
 
 
@@ -152,18 +152,7 @@ def _terms(name: str, given: Combination) -> Terms:
         raise MultistepError(
             f"{name}: expected a mapping of whole shifts to coefficients, such as {{1: 1, 0: -1}}, got {given!r}"
         )
-    return tuple((shift, exact(f"{name}[{shift}]", given[shift])) for shift in sorted(given, reverse=True))
-
-
-def exact(name: str, value: Any) -> sp.Expr:
-    """A finite exact number or expression; 0.1 is 1/10."""
-    try:
-        found = sp.Rational(str(value)) if isinstance(value, float) else sp.sympify(value, strict=True)
-    except (sp.SympifyError, ValueError, TypeError):
-        found = sp.nan
-    if not isinstance(found, sp.Expr) or found.has(sp.nan, sp.oo, -sp.oo, sp.zoo):
-        raise MultistepError(f"{name}: expected a finite number or a SymPy expression, got {value!r}")
-    return found
+    return tuple((shift, exact_number(f"{name}[{shift}]", given[shift])) for shift in sorted(given, reverse=True))
 
 
 def multistep(
@@ -191,9 +180,9 @@ def multistep(
         Unless Σ α_k = 0 and Σ β_k = speed · Σ α_k s_k.
     """
     listed = gradients if isinstance(gradients, (list, tuple)) else [(c, {s: 1}) for s, c in _terms("gradients", gradients)]
-    points = tuple((exact("gradients", weight), _terms("gradients", place)) for weight, place in listed)
+    points = tuple((exact_number("gradients", weight), _terms("gradients", place)) for weight, place in listed)
     rule = LinearMultistep(_terms("positions", positions), points, variable, name, source)
-    wanted = exact("speed", speed)
+    wanted = exact_number("speed", speed)
     if sp.simplify(rule.speed - wanted) != 0:
         raise MultistepError(f"speed: expected Σ β_k = ({wanted}) Σ α_k s_k, got {rule.force} and {rule.distance}; "
                              f"if this is meant, say speed={rule.speed}")  # fmt: skip
@@ -206,7 +195,7 @@ def heavy_ball(beta: Any) -> LinearMultistep:
     >>> heavy_ball(sp.Symbol("beta")).slow_flow(3)["[t,t]"]
     -(beta**2 + 10*beta + 1)/(6*(beta - 1)**5)
     """
-    beta = exact("beta", beta)
+    beta = exact_number("beta", beta)
     return multistep(
         {1: 1, 0: -1 - beta, -1: beta},
         {0: 1},
@@ -231,7 +220,7 @@ def nesterov(beta: Any, *, textbook: bool = False) -> LinearMultistep:
     >>> [nesterov(beta, textbook=kind).slow_flow(3)["[t,t]"] for kind in (False, True)]
     [-(13*beta**2 - 2*beta + 1)/(6*(beta - 1)**5), -(6*beta**4 - 6*beta**3 + 7*beta**2 + 4*beta + 1)/(6*(beta - 1)**5)]
     """
-    beta = exact("beta", beta)
+    beta = exact_number("beta", beta)
     gradients: Any = [(1, {0: 1 + beta, -1: -beta})] if textbook else {0: 1 + beta, -1: -beta}
     return multistep(
         {1: 1, 0: -1 - beta, -1: beta},

@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy as sp
 
-from derive.bseries import BSeries, Element, exact_field, exact_flow, modified_equation
+from derive.bseries import BSeries, Element, SeriesError, exact_field, exact_flow, exact_number, modified_equation
 from derive.substitution import modifying_integrator
 from derive.tree_table import tree_table
 from derive.trees import RootedTree
@@ -22,7 +22,7 @@ from derive.trees import RootedTree
 Row = tuple[sp.Expr, ...]
 
 
-class TableauError(ValueError):
+class TableauError(SeriesError):
     """Numbers that are no Runge–Kutta tableau."""
 
 
@@ -106,17 +106,6 @@ class RungeKutta:
         return rf"$\begin{{array}}{{c|{'c' * self.stages}}} {body} \end{{array}}$"
 
 
-def _exact(name: str, value: Any) -> sp.Expr:
-    """Numbers as they are written: 0.1 is 1/10."""
-    try:
-        exact = sp.Rational(str(value)) if isinstance(value, float) else sp.sympify(value, strict=True)
-    except (sp.SympifyError, ValueError, TypeError):
-        exact = sp.nan
-    if not isinstance(exact, sp.Expr) or exact.has(sp.nan, sp.oo, -sp.oo, sp.zoo):
-        raise TableauError(f"{name}: expected finite numbers or SymPy expressions, got {value!r}")
-    return exact
-
-
 def _list(name: str, values: Any) -> list[Any]:
     """Lists, tuples, SymPy matrices and arrays."""
     values = values.tolist() if hasattr(values, "tolist") else values
@@ -126,7 +115,7 @@ def _list(name: str, values: Any) -> list[Any]:
 
 
 def _row(name: str, values: Any) -> Row:
-    return tuple(_exact(name, value) for value in _list(name, values))
+    return tuple(exact_number(name, value) for value in _list(name, values))
 
 
 def runge_kutta(A: Any, b: Sequence[Any] | None = None, c: Sequence[Any] | None = None, *, name: str = "") -> RungeKutta:

@@ -24,11 +24,11 @@ def differential(tree: RootedTree, parts: tuple[sp.Matrix, ...]) -> sp.Matrix:
 
 def evaluated(series: Mapping[RootedTree, sp.Expr], parts: tuple[sp.Matrix, ...], *, is_map: bool) -> sp.Matrix:
     """Σ h^{|τ|} a/σ F(τ), after y for a map and divided by h for a field."""
-    total = sp.zeros(2, 1)
+    total = sp.Matrix(VARIABLES) if is_map else sp.zeros(2, 1)
     for tree, value in series.items():
         if value != 0:
             total += h ** (tree.order - (not is_map)) * value / tree.symmetry * differential(tree, parts)
-    return (sp.Matrix(VARIABLES) * is_map + total).applyfunc(sp.expand)
+    return total.applyfunc(sp.expand)
 
 
 def at_power(vector: sp.Matrix, power: int) -> list[sp.Expr]:
