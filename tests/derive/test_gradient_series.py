@@ -8,7 +8,7 @@ from derive.gradient_series import FreeTree, free_trees, gradient_defects, gradi
 from derive.multistep import heavy_ball, nesterov
 from derive.runge_kutta import CATALOGUE, runge_kutta
 from derive.trees import RootedTree
-from tests.derive.elementary_differentials import VARIABLES, at_power, evaluated, h, x, y
+from tests.derive.elementary_differentials import VARIABLES, evaluated, h, x, y
 
 R = sp.Rational
 LOSS = x**2 / 2 + y**2 + x**2 * y / 3
