@@ -2,8 +2,8 @@
 
     python benchmarks/bseries.py [--order 14] [--out bseries.json]
 
-Seconds depend on the machine, so each is also given as a multiple of one fixed job of the same kind, 10^6 products of integers
-added up, timed beside it. A fresh process is used for each first call, in which trees and cuts are numbered.
+Seconds depend on the machine, so each is also given as a multiple of one fixed job of the same kind, 10^6 products of
+integers added up, timed beside it. A fresh process is used for each first call, in which trees and cuts are numbered.
 """
 
 import argparse
@@ -17,8 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sympy as sp
+from sympy.external.gmpy import GROUND_TYPES
 
-from derive import heavy_ball, modified_equation, modifying_integrator, nesterov, runge_kutta
+from derive.bseries import modified_equation
+from derive.multistep import heavy_ball, nesterov
+from derive.runge_kutta import runge_kutta
+from derive.substitution import modifying_integrator
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_CALL = """
@@ -79,7 +83,7 @@ def machine() -> dict[str, object]:
     return {
         "python": platform.python_version(),
         "sympy": sp.__version__,
-        "ground_types": sp.external.gmpy.GROUND_TYPES,
+        "ground_types": GROUND_TYPES,
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -1,6 +1,6 @@
 """Symbolic derivations for neural mechanics: symmetry + update rule -> law of the charge -> closed-form solution."""
 
-from derive.bseries import BSeries, SeriesError, b_series, compose, exact_flow, flow, inverse, modified_equation
+from derive.bseries import BSeries, SeriesError, b_series
 from derive.derivation import Derivation, DerivationError, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.gradient_series import GradientSplit, gradient_order, split_gradient
@@ -10,7 +10,6 @@ from derive.multistep import LinearMultistep, heavy_ball, multistep, multistep_o
 from derive.rendering import render
 from derive.runge_kutta import PartitionedRungeKutta, RungeKutta, conserves_quadratic_invariants, partitioned, runge_kutta
 from derive.solution import Solution, SolutionError, solve
-from derive.substitution import modifying_integrator, substitute
 from derive.symmetry import Identity, Symmetry, SymmetryError, rescale, scale, translation
 from derive.tree_table import rooted_trees
 from derive.trees import RootedTree
@@ -39,20 +38,14 @@ __all__ = [
     "UpdateRule",
     "UpdateRuleError",
     "b_series",
-    "compose",
     "conserves_quadratic_invariants",
     "discrete_law",
-    "exact_flow",
-    "flow",
     "gradient_flow",
     "gradient_order",
     "heavy_ball",
-    "inverse",
     "law",
-    "modified_equation",
     "modified_flow",
     "modified_loss",
-    "modifying_integrator",
     "multistep",
     "multistep_of",
     "nesterov",
@@ -65,6 +58,5 @@ __all__ = [
     "sgd",
     "solve",
     "split_gradient",
-    "substitute",
     "translation",
 ]
