@@ -145,6 +145,8 @@ def law(
         with momentum (eq. 32–38).
     form
         ``"modified loss"`` or ``"modified flow"`` to override that choice at order 1.
+        With Nesterov the drive is closed by the equation of learning at order 0, which holds for the full gradient: under
+        minibatch noise that law is far off, where the exact :func:`discrete_law` is not.
     keep_weight_decay_squared
         Keep the ηλ² term of the modified loss, which the paper drops because it sets λ ~ η.
 

@@ -7,7 +7,7 @@ coordinates*: one coordinate ``theta_A`` stands for a block of parameters A of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import sympy as sp
 
@@ -224,6 +224,7 @@ def _term_latex(coefficient: sp.Expr, factors: list[str]) -> str:
     return f"{sign}{size}|{first}|^2" if first == second else rf"{sign}{size}\langle {first}, {second}\rangle"
 
 
+@cache
 def translation() -> Symmetry:
     """θ_A ↦ θ_A + s: the logits' symmetry before softmax. Charge ⟨θ_A, 1⟩ (Kunin et al. 2021, eq. 3, 11).
 
@@ -234,6 +235,7 @@ def translation() -> Symmetry:
     return Symmetry("translation", (a,), (a + s,), sp.S.Zero)
 
 
+@cache
 def scale() -> Symmetry:
     """θ_A ↦ sθ_A: the weights' symmetry before batch norm. Charge |θ_A|² (Kunin et al. 2021, eq. 5, 12).
 
@@ -244,6 +246,7 @@ def scale() -> Symmetry:
     return Symmetry("scale", (a,), (s * a,), sp.S.One)
 
 
+@cache
 def rescale() -> Symmetry:
     """θ_A1 ↦ sθ_A1, θ_A2 ↦ θ_A2/s: in- and outgoing weights of a homogeneous unit. Charge |θ_A1|² − |θ_A2|² (eq. 7, 13).
 
