@@ -28,15 +28,8 @@ def _latex_parts(printer, a: sp.Expr, b: sp.Expr) -> tuple[str, str]:
     return printer._print(sp.exp(-a)), printer._print(sp.Mul(common, root, evaluate=False))
 
 
-class damped_cosh(sp.Function):
-    """C(a, b) = e^{−a} cosh √(a² − b²), with a = γt (damping) and b = ωt (stiffness).
-
-    ∂C/∂a = −C + aS and ∂C/∂b = −bS, with S = :class:`damped_sinhc`. At critical damping C(a, a) = e^{−a}.
-
-    >>> a = sp.Symbol("a", positive=True)
-    >>> damped_cosh(a, a), damped_cosh(0, a), damped_cosh(a, 0).rewrite(sp.exp).expand()
-    (exp(-a), cos(a), 1/2 + exp(-2*a)/2)
-    """
+class _Damped(sp.Function):
+    """What C and S share: even in b, e^{−a} at critical damping, real on real arguments."""
 
     nargs = 2
 
@@ -46,7 +39,25 @@ class damped_cosh(sp.Function):
             return cls(a, -b)
         if a == b or a == -b:
             return sp.exp(-a)
-        return sp.cos(b) if a.is_zero else None
+        return cls.undamped(b) if a.is_zero else None
+
+    def _eval_is_real(self):
+        return all(arg.is_real for arg in self.args) or None
+
+
+class damped_cosh(_Damped):
+    """C(a, b) = e^{−a} cosh √(a² − b²), with a = γt (damping) and b = ωt (stiffness).
+
+    ∂C/∂a = −C + aS and ∂C/∂b = −bS, with S = :class:`damped_sinhc`. At critical damping C(a, a) = e^{−a}.
+
+    >>> a = sp.Symbol("a", positive=True)
+    >>> damped_cosh(a, a), damped_cosh(0, a), damped_cosh(a, 0).rewrite(sp.exp).expand()
+    (exp(-a), cos(a), 1/2 + exp(-2*a)/2)
+    """
+
+    @staticmethod
+    def undamped(b):
+        return sp.cos(b)
 
     def fdiff(self, argindex=1):
         a, b = self.args
@@ -60,16 +71,13 @@ class damped_cosh(sp.Function):
     def _eval_evalf(self, prec):
         return _mpmath_value(self, prec, lambda a, root: mpmath.exp(-a) * mpmath.cosh(root))
 
-    def _eval_is_real(self):
-        return all(arg.is_real for arg in self.args) or None
-
     def _latex(self, printer, exp=None):
         decay, angle = _latex_parts(printer, *self.args)
         text = rf"{decay} \cosh\left({angle}\right)"
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
 
-class damped_sinhc(sp.Function):
+class damped_sinhc(_Damped):
     """S(a, b) = e^{−a} sinh √(a² − b²) / √(a² − b²), with a = γt and b = ωt. t·S(γt, ωt) is the Green's function.
 
     ∂S/∂a = −S + a(C − S)/(a² − b²) and ∂S/∂b = −b(C − S)/(a² − b²), with C = :class:`damped_cosh`; the quotient is
@@ -80,15 +88,9 @@ class damped_sinhc(sp.Function):
     (exp(-a), sin(a)/a)
     """
 
-    nargs = 2
-
-    @classmethod
-    def eval(cls, a, b):
-        if b.could_extract_minus_sign():
-            return cls(a, -b)
-        if a == b or a == -b:
-            return sp.exp(-a)
-        return sp.sin(b) / b if a.is_zero else None
+    @staticmethod
+    def undamped(b):
+        return sp.sin(b) / b
 
     def fdiff(self, argindex=1):
         a, b = self.args
@@ -103,9 +105,6 @@ class damped_sinhc(sp.Function):
         return _mpmath_value(
             self, prec, lambda a, root: mpmath.exp(-a) * (mpmath.sinh(root) / root if root else mpmath.mpf(1))
         )
-
-    def _eval_is_real(self):
-        return all(arg.is_real for arg in self.args) or None
 
     def _latex(self, printer, exp=None):
         decay, angle = _latex_parts(printer, *self.args)

@@ -201,34 +201,44 @@ def _evaluate_batch(log: RunLog, kind: str, indices: list[int], order: int) -> l
     rule = _rule(hyper, log.nesterov)
     exact_law, continuous = _laws(kind, rule, order)
     measured, magnitude = (np.concatenate([f(i) for i in indices], axis=1) for f in (log.charge, log.magnitude))
-    forcing = {name: _columns(log, indices, name) for name in {*exact_law.drives} | _needed(continuous)}
     overlap = np.concatenate([log.initial_overlap(i) for i in indices])
-    state = measured[:1] if len(exact_law.transition.tolist()) == 1 else np.stack([measured[0], overlap])
-    steps, h = log.charge_steps, _at_each_step(rule.step_size, hyper)
-    values, going_on = _chosen(hyper, exact_law), not log.fresh
-    drives = {name: forcing[name] for name in exact_law.drives}
-    symmetric = {name: values for name, values in drives.items() if name != "breaking"}
-    start = measured[:1]
-    if continuous.is_oscillator:
-        start = np.stack([measured[0], _initial_rate(continuous, overlap, hyper)])
+    start = np.stack([measured[0], overlap])
+    drives = {name: _columns(log, indices, name) for name in exact_law.drives}
+    symmetric = {name: samples for name, samples in drives.items() if name != "breaking"}
+    h = _at_each_step(rule.step_size, hyper)
     curves = {
-        "exact": propagate(exact_law, state, drives, steps=log.steps, keep=steps, velocity_exists=going_on, **values),
-        "unbroken": propagate(exact_law, state, symmetric, steps=log.steps, keep=steps, velocity_exists=going_on, **values),
-        "predicted": propagate(
-            continuous, start, _continuous_drive(continuous, forcing, hyper), step_size=h, steps=log.steps, keep=steps,
-            **_chosen(hyper, continuous),
-        ),
+        "exact": _exact(log, exact_law, start, drives, hyper),
+        "unbroken": _exact(log, exact_law, start, symmetric, hyper),
+        "predicted": _predicted(log, continuous, start, _continuous_drive(log, continuous, indices, hyper), hyper, h),
         "conserved": np.broadcast_to(measured[0], measured.shape),
         "measured": measured,
         "magnitude": magnitude,
-    }  # fmt: skip
-    time = np.concatenate([[0.0], np.cumsum(h)])[steps]
+    }
+    time = np.concatenate([[0.0], np.cumsum(h)])[log.charge_steps]
     edges = np.cumsum([log.groups[i].neurons for i in indices])[:-1]
     parts = {name: np.split(values, edges, axis=1) for name, values in curves.items()}
     return [
-        (i, GroupComparison(log.groups[i], continuous, steps, time, **{name: part[k] for name, part in parts.items()}))
+        (i, GroupComparison(log.groups[i], continuous, log.charge_steps, time, **{n: part[k] for n, part in parts.items()}))
         for k, i in enumerate(indices)
     ]
+
+
+def _exact(
+    log: RunLog, exact_law: DiscreteLaw, start: Floats, drives: Mapping[str, Floats], hyper: Mapping[str, Floats]
+) -> Floats:
+    state = start[: exact_law.transition.shape[0]]
+    shared = {"steps": log.steps, "keep": log.charge_steps, "velocity_exists": not log.fresh}
+    return propagate(exact_law, state, drives, **shared, **_chosen(hyper, exact_law))
+
+
+def _predicted(
+    log: RunLog, continuous: Law, start: Floats, drive: Mapping[str, Floats], hyper: Mapping[str, Floats], h: Floats
+) -> Floats:
+    state = start[:1]
+    if continuous.is_oscillator:
+        state = np.stack([start[0], _initial_rate(continuous, start[1], hyper)])
+    shared = {"step_size": h, "steps": log.steps, "keep": log.charge_steps}
+    return propagate(continuous, state, drive, **shared, **_chosen(hyper, continuous))
 
 
 def _rule(hyper: Mapping[str, Floats], nesterov: bool) -> UpdateRule:
@@ -246,11 +256,6 @@ def _laws(kind: str, rule: UpdateRule, order: int) -> tuple[DiscreteLaw, Law]:
 
 def _columns(log: RunLog, indices: list[int], name: str) -> Floats:
     return np.concatenate([log.channel(i, name) for i in indices], axis=1)
-
-
-def _needed(continuous: Law) -> set[str]:
-    """Channels that the continuous law's drive is computed from."""
-    return {None: set(), "gradient": {"gradient"}, "velocity": {"direction"}}[continuous.drive_form]
 
 
 def _chosen(hyper: Mapping[str, Floats], of: Law | DiscreteLaw) -> dict[str, Any]:
@@ -275,12 +280,14 @@ def _initial_rate(continuous: Law, overlap: Floats, hyper: Mapping[str, Floats])
     return -continuous.symmetry.degree * _at_each_step(_speed(continuous.rule), hyper)[0] * overlap
 
 
-def _continuous_drive(continuous: Law, forcing: Mapping[str, Floats], hyper: Mapping[str, Floats]) -> dict[str, Floats]:
+def _continuous_drive(log: RunLog, continuous: Law, indices: list[int], hyper: Mapping[str, Floats]) -> dict[str, Floats]:
     """Samples of the continuous law's drive: ⟨g, g⟩_M as recorded, or ⟨θ', θ'⟩_M from the recorded ⟨d, d⟩_M."""
     if continuous.drive_form == "gradient":
-        return {"gradient": forcing["gradient"]}
+        return {"gradient": _columns(log, indices, "gradient")}
     if continuous.drive_form == "velocity":
-        return {"velocity": forcing["direction"] * _at_each_step(_speed(continuous.rule) ** 2, hyper)[:, None]}
+        return {
+            "velocity": _columns(log, indices, "direction") * _at_each_step(_speed(continuous.rule) ** 2, hyper)[:, None]
+        }
     return {}
 
 
