@@ -206,11 +206,9 @@ def _project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, t
 
 def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> Step:
     """⟨Σ c_k θ^(k) − f, X⟩, times p in an equation of first order, so that it starts with Q' = ⟨pX, θ'⟩."""
-    derivatives = (ip.theta_dot, ip.theta_ddot)
     factor = symmetry.degree if len(equation.time_coefficients) == 1 else 1
     times = "the generator $X$" if factor == 1 else rf"$\nabla Q = {factor} X$, $X$ the generator"
-    moving = sp.Add(*(c * d for c, d in zip(equation.time_coefficients, derivatives, strict=False)))
-    vector = sp.expand(moving - equation.field)
+    vector = equation.residual
     whole = ip.Inner(ip.generator, vector)
     expanded = ip.inner(vector, ip.generator)
     return Step(

@@ -50,6 +50,11 @@ class ModifiedEquation:
     field: sp.Expr
     derivation: Derivation
 
+    @property
+    def residual(self) -> sp.Expr:
+        """Σ_k c_k θ^{(k)} − f as words: 0 along training."""
+        return _residual(self.time_coefficients, self.field)
+
     def _repr_latex_(self) -> str:
         dots = [r"\dot\theta", r"\ddot\theta", r"\dddot\theta"]
         left = " + ".join(
@@ -57,6 +62,11 @@ class ModifiedEquation:
         )
         right = " + ".join(rf"\left({sp.latex(c)}\right) {ip.word_latex(word)}" for word, c in ip.words(self.field).items())
         return rf"${left} = {right}$"
+
+
+def _residual(time_coefficients: tuple[sp.Expr, ...], field: sp.Expr) -> sp.Expr:
+    derivatives = (ip.theta_dot, ip.theta_ddot)
+    return sp.expand(sp.Add(*(c * d for c, d in zip(time_coefficients, derivatives, strict=False))) - field)
 
 
 def regularized_gradient(rule: UpdateRule) -> sp.Expr:
@@ -97,10 +107,8 @@ def flow_limit(rule: UpdateRule) -> ModifiedEquation:
 
 def _equation_step(read: sp.Expr, time_coefficients: tuple[sp.Expr, ...], field: sp.Expr) -> Step:
     """The equation of learning as a step: what the expansion says, read off, is Σ c_k θ^(k) − f."""
-    derivatives = (ip.theta_dot, ip.theta_ddot)
-    moving = sp.Add(*(c * d for c, d in zip(time_coefficients, derivatives, strict=False)))
     reason = r"read $D\theta$ as $\dot\theta$ and $h$ as the time of a step; this expression is 0 along training"
-    return Step(read, sp.expand(moving - field), "equation of learning", reason)
+    return Step(read, _residual(time_coefficients, field), "equation of learning", reason)
 
 
 def modified_loss(rule: UpdateRule, order: int = 1) -> ModifiedEquation:

@@ -47,10 +47,11 @@ def describe_symmetries(model: nn.Module, input_size: int, classes: int, *, cert
     return "\n".join(lines)
 
 
-def train_model(options: Mapping[str, Any]) -> RunLog:
+def train_model(options: Mapping[str, Any], *, progress: bool = True) -> RunLog:
     """Train the model that ``options`` describe (``model``, ``width``, ``data``, … and the fields of ``Training``)."""
     images = open_dataset(options["data"], input_size=options["input_size"])
     classes = images.classes if options["classes"] is None else options["classes"]
     model, _ = build_model(options["model"], options["width"], options["input_size"], classes, seed=options["seed"])
     training = Training(**{field.name: options[field.name] for field in fields(Training)})
-    return train(model, images, training, options["out"], meta={name: options[name] for name in ("model", "width", "data")})
+    meta = {name: options[name] for name in ("model", "width", "data")}
+    return train(model, images, training, options["out"], meta=meta, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,13 +13,12 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from torch_bridge.commands import build_model
-from torch_bridge.data import open_dataset
+from torch_bridge.commands import train_model
 from torch_bridge.evaluate import Comparison, GroupComparison, evaluate
 from torch_bridge.plot import plot_grid
 from torch_bridge.report import Section, png, write_report
 from torch_bridge.run_log import RunLog
-from torch_bridge.train import Training, TrainingError, train
+from torch_bridge.train import Training, TrainingError
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,9 @@ def run_grid(grid: Grid, out: str | os.PathLike[str], *, jobs: int | None = None
 def _train_one(task: tuple[Grid, bool, Training, Path]) -> Path:
     grid, batch_norm, training, root = task
     torch.set_num_threads(1)
-    name = "vgg16-bn" if batch_norm else "vgg16"
-    images = open_dataset(grid.data, input_size=grid.input_size)
-    model, _ = build_model(name, grid.width, grid.input_size, images.classes, seed=training.seed)
     path = root / run_name(batch_norm, training.momentum, training.weight_decay)
-    train(model, images, training, path, meta={"model": name, "width": grid.width, "data": grid.data}, progress=False)
+    model = {"model": "vgg16-bn" if batch_norm else "vgg16", "width": grid.width, "input_size": grid.input_size}
+    train_model({**asdict(training), **model, "classes": None, "data": grid.data, "out": path}, progress=False)
     return path
 
 

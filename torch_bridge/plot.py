@@ -36,17 +36,18 @@ def plot_group(comparison: GroupComparison, *, ax: Axes | None = None, neurons: 
     if neurons < 1:
         raise ValueError(f"neurons: expected at least 1, got {neurons}")
     ax = ax or plt.subplots(layout="constrained")[1]
+    ax.legend(handles=_draw(ax, comparison, neurons), loc="best", fontsize="small")
+    return ax
+
+
+def _draw(ax: Axes, comparison: GroupComparison, neurons: int) -> list[Line2D]:
+    """The lines, labels and title of :func:`plot_group`; returns what a legend is made of."""
     chosen = np.unique(np.linspace(0, comparison.group.neurons - 1, neurons).round().astype(int))
     colours = colormaps[_COLOURS[comparison.group.kind]](np.linspace(0.3, 0.95, len(chosen)))
     for neuron, colour in zip(chosen, colours, strict=True):
         ax.plot(comparison.time, comparison.measured[:, neuron], color=colour, linewidth=2.6)
         ax.plot(comparison.time, comparison.predicted[:, neuron], color="black", linestyle=(0, (4, 3)), linewidth=1)
     ax.set(xlabel=TIME_LABEL, ylabel=charge_label(comparison), title=comparison.group.label)
-    ax.legend(handles=_handles(colours), loc="best", fontsize="small")
-    return ax
-
-
-def _handles(colours: np.ndarray) -> list[Line2D]:
     return [
         Line2D([], [], color=colours[len(colours) // 2], linewidth=2.2, label="measured, a colour a neuron"),
         Line2D([], [], color="black", linestyle=(0, (4, 3)), linewidth=1, label="predicted by the law"),
@@ -60,20 +61,12 @@ def plot_grid(cells: Sequence[Sequence[GroupComparison]], columns: Sequence[str]
                                 sharey="row", sharex="col", squeeze=False)  # fmt: skip
     for i, row in enumerate(cells):
         for j, comparison in enumerate(row):
-            ax = plot_group(comparison, ax=axes[i, j], neurons=neurons)
+            ax = axes[i, j]
+            handles = _draw(ax, comparison, neurons)
             ax.set_title(f"{columns[j]}\n{comparison.group.label}" if i == 0 else comparison.group.label, fontsize="medium")
             ax.label_outer()
-            handles = _remove_legend(ax)
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     return figure
-
-
-def _remove_legend(ax: Axes) -> list[Line2D]:
-    """Take the legend off, for one that stands beside the whole figure."""
-    legend = ax.get_legend()
-    assert legend is not None  # plot_group made it
-    legend.remove()
-    return [handle for handle in legend.legend_handles if isinstance(handle, Line2D)]
 
 
 def plot_gaps(comparison: Comparison) -> Figure:
