@@ -13,6 +13,7 @@ from itertools import pairwise
 import sympy as sp
 
 from derive.equality import rational_normal_form
+from derive.laurent_series import laurent_series
 
 
 class DerivationError(ValueError):
@@ -74,8 +75,8 @@ def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
     """What of ``difference`` is neither 0 nor covered by ``dropped``."""
     if isinstance(dropped, sp.Order):
         (small,) = dropped.variables
-        exponent = sp.degree(dropped.expr, small)
-        return sp.series(difference, small, 0, exponent).removeO()
+        low = laurent_series(difference, small, sp.degree(dropped.expr, small))
+        return sp.Add(*(coefficient * small**power for power, coefficient in low.items()))
     return rational_normal_form(difference.doit() - dropped)
 
 

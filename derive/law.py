@@ -1,27 +1,34 @@
-"""The law of a charge: the equation of learning, projected on the generator of a symmetry.
-
-Invariance removes the loss from the projection: ⟨g, X⟩ = 0 and HX = −Mᵀg leave a linear equation for the charge,
+"""The law of a charge: a linear differential equation, driven by what the run does.
 
     m Q'' + c Q' + k Q = f(t),
 
-with mass m, damping c, stiffness k and a drive f that is a quadratic form of the gradient or of the velocity.
+with mass m, damping c, stiffness k and a drive f that is a quadratic form of the gradient or of the velocity. To first
+order it is the equation of learning projected on the generator, where invariance, ⟨g, X⟩ = 0 and HX = −Mᵀg, removes the
+loss (:mod:`derive.projection`). Beyond, it is the exact recurrence with E = e^{hD} (:mod:`derive.law_series`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import sympy as sp
 
-from derive import inner_product as ip
 from derive import symbols
-from derive.derivation import Derivation, DerivationError, Step
-from derive.modified_equation import Form, ModifiedEquation, UnsupportedError, flow_limit, modified_flow, modified_loss
+from derive.derivation import Derivation, DerivationError
+from derive.equality import vanishes
+from derive.law_series import law_of_all_orders, law_of_order, recurrence
+from derive.modified_equation import ModifiedEquation, UnsupportedError, flow_limit, modified_flow, modified_loss
+from derive.operator_calculus import coefficients, factored, operator_on, read_operators
+from derive.projection import drop_weight_decay_squared, project
+from derive.symbols import Q
+from derive.symbols import derivative as D
+from derive.symbols import shift as E
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
 from derive.update_rule import UpdateRule
 
-Q = symbols.charge(t)
+Form = Literal["gradient flow", "modified loss", "modified flow", "slow flow", "all orders"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,18 @@ class Law:
     Parameters
     ----------
     symmetry, rule, order, form
-        What was projected: order 0 is gradient flow, 1 the paper's laws.
+        What it is the law of: order 0 is gradient flow, 1 the paper's laws, ``sympy.oo`` exact in the step size. ``form``
+        is "gradient flow", "modified loss", "modified flow", "slow flow" or "all orders".
     mass, damping, stiffness
         m, c, k. The mass is 0 for a first-order law; c is then 1, or 1−β for momentum flow.
     drive
-        f(t), linear in ``q(t)`` = ⟨g, g⟩_M or ``k(t)`` = ⟨θ', θ'⟩_M; 0 for a translation.
+        f(t), linear in ``q(t)`` = ⟨g, g⟩_M, ``k(t)`` = ⟨θ', θ'⟩_M and ``o(t)`` = ⟨d, v⟩_M; 0 for a translation. Beyond
+        first order it holds their derivatives, or a :class:`derive.operator_calculus.operator_on` them, and k is the form
+        of a step's mean velocity Δθ/h.
     derivation
         Every step from the map to this equation, machine-checked.
+    higher
+        Coefficients of the third derivative of Q and higher ones: only the modified flow beyond order 1 has any.
 
     Examples
     --------
@@ -50,33 +62,58 @@ class Law:
 
     symmetry: Symmetry
     rule: UpdateRule
-    order: int
+    order: int | sp.Expr
     form: Form
     mass: sp.Expr
     damping: sp.Expr
     stiffness: sp.Expr
     drive: sp.Expr
     derivation: Derivation
+    higher: tuple[sp.Expr, ...] = ()
 
     def __post_init__(self) -> None:
-        forms = {symbols.gradient_form(t), symbols.velocity_form(t)}
+        forms = {form(t) for form in symbols.FORM_NAMES}
         if self.drive.atoms(sp.core.function.AppliedUndef) - forms:
             raise ValueError(f"drive: expected a multiple of one of {forms}, got {self.drive}")
         if self.damping == 0:
             raise ValueError("damping: expected a law with damping, got 0")
         derived = self.derivation.steps[-1].after
-        if sp.expand(self.equation.lhs - self.drive - derived) != 0:
+        if not vanishes(self.equation.lhs - self.drive - derived):
             raise DerivationError(f"law: its derivation ends with {derived} = 0, which is not {self.equation}")
 
     @property
     def equation(self) -> sp.Eq:
         """The law as a SymPy equation for ``Q(t)``."""
-        return sp.Eq(self.mass * Q.diff(t, 2) + self.damping * Q.diff(t) + self.stiffness * Q, self.drive)
+        by_power = (self.stiffness, self.damping, self.mass, *self.higher)
+        return sp.Eq(sp.Add(*(c * Q.diff(t, k) for k, c in enumerate(by_power))), self.drive)
+
+    @property
+    def validity(self) -> sp.Basic:
+        """Where the law's exponents exist: a relation between the hyper-parameters, or ``true`` up to order 1.
+
+        ``slow flow`` and ``modified loss``: the series in h converges up to the branch point z₊ = z₋ of the recurrence. All
+        orders: no root of it may be a negative real number, which alternates from step to step as no flow does.
+
+        >>> from derive import law, sgd, translation
+        >>> law(translation(), sgd(momentum=True), sp.oo).validity
+        eta*lambda < (sqrt(beta) + 1)**2
+        >>> law(translation(), sgd(momentum=True), 2, form="slow flow").validity
+        eta*lambda < (1 - sqrt(beta))**2
+        """
+        if self.order in (0, 1) or self.form == "modified flow":
+            return sp.true
+        exact = recurrence(self.symmetry, self.rule)
+        values = dict(exact.values)
+        if sp.degree(exact.charge, E) == 1:
+            return sp.Lt((self.rule.lr * self.rule.weight_decay), 1)
+        root = sp.sqrt(sp.factor(exact.constant.xreplace(values)))
+        side = 1 + root if self.form == "all orders" else 1 - root
+        return sp.Lt(sp.factor(exact.static.xreplace(values)), side**2)
 
     @property
     def hyper_parameters(self) -> tuple[str, ...]:
         """Names of the hyper-parameters that occur: of ``lr``, ``weight_decay``, ``momentum``, ``dampening``."""
-        return symbols.argument_names(self.mass + self.damping + self.stiffness + self.drive)
+        return symbols.argument_names(sp.Add(self.mass, self.damping, self.stiffness, self.drive, *self.higher))
 
     @property
     def is_oscillator(self) -> bool:
@@ -97,23 +134,49 @@ class Law:
         return self.damping / (2 * m), self.stiffness / m, self.drive / m
 
     @property
+    def drive_operators(self) -> dict[str, sp.Expr]:
+        """Name of a form -> F(D) with drive = Σ F(D) form: a number to first order, a polynomial or more beyond.
+
+        >>> from derive import law, scale, sgd
+        >>> law(scale(), sgd(), 2).drive_operators
+        {'gradient': -D*eta**2/2 + eta}
+        """
+        operators = {name: read_operators(self.drive, form(t)) for form, name in symbols.FORM_NAMES.items()}
+        return {name: operator for name, operator in operators.items() if operator != 0}
+
+    @property
     def drive_form(self) -> str | None:
-        """Name of the form whose samples drive the law: ``"gradient"``, ``"velocity"`` or None."""
-        names = [symbols.FORM_NAMES[f.func] for f in self.drive.atoms(sp.core.function.AppliedUndef)]
-        return names[0] if names else None
+        """Name of the form whose samples drive the law: ``"gradient"``, ``"velocity"`` or None.
+
+        Raises
+        ------
+        ValueError
+            If there are two of them, or their derivatives: see :attr:`drive_operators`.
+        """
+        operators = self.drive_operators
+        if len(operators) > 1 or any(operator.has(D) for operator in operators.values()):
+            raise ValueError(
+                f"law: expected a drive that is a multiple of one form, got {self.drive}; the discrete law needs none other"
+            )
+        return next(iter(operators), None)
 
     def __str__(self) -> str:
-        terms = [(self.mass, "*Q''"), (self.damping, "*Q'"), (self.stiffness, "*Q")]
+        primes = ["", "'", "''", *(f"^({k})" for k in range(3, 3 + len(self.higher)))]
+        by_power = (self.stiffness, self.damping, self.mass, *self.higher)
+        terms = [(value, f"*Q{prime}") for value, prime in reversed(list(zip(by_power, primes, strict=True)))]
         left = " + ".join(_factor_text(value) + name if value != 1 else name[1:] for value, name in terms if value != 0)
         return f"{left} = {self.drive}"
 
     def _repr_latex_(self) -> str:
-        dots = [(self.mass, r"\ddot Q"), (self.damping, r"\dot Q"), (self.stiffness, "Q")]
+        dots = [*((value, f"Q^{{({k})}}") for k, value in reversed(list(enumerate(self.higher, start=3)))),
+                (self.mass, r"\ddot Q"), (self.damping, r"\dot Q"), (self.stiffness, "Q")]  # fmt: skip
         left = " + ".join(_factor_latex(value) + dot for value, dot in dots if value != 0)
         where = rf"Q = {self.symmetry.form_latex(chr(92) + 'theta')}"
-        if self.drive_form:
-            letter, name = ("g", "q(t)") if self.drive_form == "gradient" else (r"\dot\theta", "k(t)")
+        letters = {"gradient": ("g", "q(t)"), "velocity": (r"\dot\theta", "k(t)")}
+        for letter, name in (letters[form] for form in self.drive_operators if form in letters):
             where += rf",\; {name} = {self.symmetry.form_latex(letter)}"
+        if "overlap" in self.drive_operators:
+            where += r",\; o(t) = \langle d, v\rangle_M"
         return rf"${left} = {sp.latex(self.drive)}, \qquad {where}$"
 
 
@@ -131,7 +194,7 @@ def _factor_latex(value: sp.Expr) -> str:
 def law(
     symmetry: Symmetry,
     rule: UpdateRule,
-    order: int = 1,
+    order: int | sp.Expr = 1,
     *,
     form: Form | None = None,
     keep_weight_decay_squared: bool = False,
@@ -142,13 +205,15 @@ def law(
     ----------
     order
         0: gradient flow (eq. 10–15). 1: the paper's laws – modified loss for plain SGD (eq. 18–21, 27–30), modified flow
-        with momentum (eq. 32–38).
+        with momentum (eq. 32–38). k: to h^k, from the exact recurrence. ``sympy.oo``: all orders, nothing dropped.
     form
-        ``"modified loss"`` or ``"modified flow"`` to override that choice at order 1.
-        With Nesterov the drive is closed by the equation of learning at order 0, which holds for the full gradient: under
-        minibatch noise that law is far off, where the exact :func:`discrete_law` is not.
+        ``"modified loss"`` or ``"modified flow"`` to override that choice at order 1; with momentum ``"slow flow"`` is the
+        equation of first order that the charge follows once the velocity has forgotten its start.
+        With Nesterov the drive is closed at order 1 by the equation of learning at order 0, which holds for the full
+        gradient: under minibatch noise that law is far off, where the laws of higher order are not.
     keep_weight_decay_squared
-        Keep the ηλ² term of the modified loss, which the paper drops because it sets λ ~ η.
+        Keep the ηλ² term of the modified loss, which the paper drops because it sets λ ~ η. In general: count λ as a
+        number, not as a power of η. Laws of all orders and modified flows drop nothing of the kind.
 
     Raises
     ------
@@ -165,168 +230,74 @@ def law(
     >>> L = law(rescale(), sgd(momentum=True))
     >>> L.mass, L.damping, L.stiffness
     (eta*(beta + 1)/4, (1 - beta)/2, lambda)
+    >>> law(rescale(), sgd(), sp.oo).stiffness  # (1 − ηλ)^(2t/η) is the exact decay (eq. 41)
+    -2*log(-eta*lambda + 1)/eta
     """
     if not isinstance(symmetry, Symmetry) or not isinstance(rule, UpdateRule):
         raise UnsupportedError(f"symmetry, rule: expected law(scale(), sgd()) or the like, got {symmetry!r}, {rule!r}")
-    equation = _equation_of_learning(rule, order, form)
-    projected, steps = _project(equation, symmetry)
-    if not keep_weight_decay_squared:
-        projected, steps = _drop_weight_decay_squared(projected, steps, equation, symmetry)
-    title = f"law of the {symmetry.name} charge, {equation.form}, order {order}"
-    derivation = Derivation(title, steps, (equation.derivation,))
-    return Law(symmetry, rule, equation.order, equation.form, *_coefficients(projected), derivation)
+    chosen = _form(rule, order, form)
+    if order == sp.oo:
+        expr, derivation = law_of_all_orders(symmetry, rule)
+    elif order > 1 or chosen == "slow flow":
+        expr, derivation = law_of_order(symmetry, rule, int(order), chosen, keep_weight_decay_squared)
+    else:
+        expr, derivation = _projected(symmetry, _equation_of_learning(rule, chosen), keep_weight_decay_squared)
+    mass, damping, stiffness, drive, higher = _coefficients(expr)
+    return Law(symmetry, rule, 0 if rule.is_flow else order, chosen, mass, damping, stiffness, drive, derivation, higher)
 
 
-def _equation_of_learning(rule: UpdateRule, order: int, form: Form | None) -> ModifiedEquation:
-    if order not in (0, 1):
-        raise UnsupportedError(f"order: expected 0 (gradient flow) or 1 (modified loss or flow), got {order}; "
-                               "what holds to every order is discrete_law(symmetry, rule)")  # fmt: skip
+def _form(rule: UpdateRule, order: int | sp.Expr, form: Form | None) -> Form:
+    """The form asked for, or the default of the rule and order."""
+    if isinstance(order, bool) or not (order == sp.oo or (isinstance(order, (int, sp.Integer)) and order >= 0)):
+        raise UnsupportedError(f"order: expected 0, 1, 2, … or sympy.oo, got {order!r}")
     if rule.is_flow or order == 0:
-        if form not in (None, "gradient flow"):
-            raise UnsupportedError(f"form: gradient flow has no {form}; leave form out")
+        allowed: tuple[Form, ...] = ("gradient flow",)
+    elif order == sp.oo:
+        allowed = ("all orders",)
+    elif rule.momentum == 0:
+        allowed = ("modified loss", "modified flow") if order == 1 else ("modified loss",)
+    else:
+        allowed = ("modified flow", "slow flow")
+    if form not in (None, *allowed):
+        kind = "momentum" if rule.momentum != 0 else "no momentum"
+        raise UnsupportedError(f"form: expected one of {list(allowed)} at order {order} with {kind}, got {form!r}")
+    return form or allowed[0]
+
+
+def _equation_of_learning(rule: UpdateRule, form: Form) -> ModifiedEquation:
+    if form == "gradient flow":
         return flow_limit(rule)
-    chosen = form or ("modified loss" if rule.momentum == 0 else "modified flow")
-    passes = {"modified loss": modified_loss, "modified flow": modified_flow}
-    if chosen not in passes:
-        raise UnsupportedError(f"form: expected one of {sorted(passes)} at order {order}, got {chosen!r}")
-    return passes[chosen](rule, order)
+    return modified_loss(rule, 1) if form == "modified loss" else modified_flow(rule, 1)
 
 
-def _project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, tuple[Step, ...]]:
-    """The passes: project, move H onto X, use invariance, close, name the charge. Each is a checked step."""
-    first = _projection(equation, symmetry)
-    steps, expr = [first], first.after
-    for one_pass in (_move_hessian, _use_invariance, _close, _name_charge):
-        step = one_pass(expr, symmetry, equation)
-        expr = step.after
-        if step.after != step.before:
-            steps.append(step)
-    return expr, tuple(steps)
+def _projected(symmetry: Symmetry, equation: ModifiedEquation, keep: bool) -> tuple[sp.Expr, Derivation]:
+    expr, steps = project(equation, symmetry)
+    if not keep:
+        expr, steps = drop_weight_decay_squared(expr, steps, equation, symmetry)
+    title = f"law of the {symmetry.name} charge, {equation.form}, order {equation.order}"
+    return expr, Derivation(title, steps, (equation.derivation,))
 
 
-def _projection(equation: ModifiedEquation, symmetry: Symmetry) -> Step:
-    """⟨Σ c_k θ^(k) − f, X⟩, times p in an equation of first order, so that it starts with Q' = ⟨pX, θ'⟩."""
-    factor = symmetry.degree if len(equation.time_coefficients) == 1 else 1
-    times = "the generator $X$" if factor == 1 else rf"$\nabla Q = {factor} X$, $X$ the generator"
-    vector = equation.residual
-    whole = ip.Inner(ip.generator, vector)
-    expanded = ip.inner(vector, ip.generator)
-    return Step(
-        factor * whole,
-        sp.expand(factor * expanded),
-        "project on the generator",
-        f"the equation of learning times {times} of the symmetry, term by term; from here on the expressions are 0",
-        ((whole, expanded),),
-        source="Kunin et al. 2021, section 6 (ii)",
-    )
+def _coefficients(expr: sp.Expr) -> tuple[sp.Expr, sp.Expr, sp.Expr, sp.Expr, tuple[sp.Expr, ...]]:
+    """(mass, damping, stiffness, drive, higher) of ``expr = 0``."""
+    charge = coefficients(read_operators(expr, Q))
+    stiffness, damping, mass, *higher = (*charge, *[sp.S.Zero] * (3 - len(charge)))
+    drive = sp.Add(*(_driven(read_operators(expr, form(t)), form(t)) for form in symbols.FORM_NAMES))
+    return _factored(mass), sp.together(damping), _spread(stiffness), drive, tuple(map(_factored, higher))
 
 
-def _move_hessian(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
-    atoms = expr.atoms(ip.Inner)
-    facts = tuple((atom, ip.move_operators(atom, onto=ip.generator)) for atom in atoms)
-    return Step(
-        expr,
-        ip.move_operators(expr, onto=ip.generator),
-        "move the Hessian onto the generator",
-        r"the Hessian is symmetric, $\langle H u, X\rangle = \langle u, H X\rangle$",
-        facts,
-    )
+def _spread(stiffness: sp.Expr) -> sp.Expr:
+    return stiffness if stiffness.atoms(sp.Function) else sp.expand(stiffness)
 
 
-def _use_invariance(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
-    """⟨g, X⟩ = 0 and HX = −Mᵀg, then Mθ = X − c: what is left of the loss is quadratic in g or pairs g with θ'."""
-    first, second = symmetry.gradient_identity, symmetry.hessian_identity
-    linear_on_theta = ip.generator - (0 if symmetry.constant_part.is_zero_matrix else ip.constant_part)
-    facts = [(first.word, first.value)]
-    for atom in expr.atoms(ip.Inner):
-        value = ip.substitute_words(atom, {second.word: second.value})
-        value = value.replace(ip.Inner(ip.theta, ip.linear_part * ip.gradient), ip.inner(ip.gradient, linear_on_theta))
-        facts.append((atom, value.subs({first.word: first.value})))
-    return Step(
-        expr,
-        sp.expand(expr.subs(dict(facts))),
-        "use invariance",
-        r"the loss does not change along $X$: $\langle g, X\rangle = 0$ and, differentiated once more, "
-        + (r"$H X = 0$" if symmetry.linear_word == 0 else r"$H X = -M g$, $M$ being the linear part of $X$"),
-        tuple(facts),
-        source="Kunin et al. 2021, eq. 1–8",
-    )
-
-
-def _close(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
-    """A gradient that meets a velocity is replaced by the equation of learning at leading order: g = −c_1θ' − λθ + O(h)."""
-    speed = equation.time_coefficients[0]
-    mixed = ip.Inner(ip.theta_dot, ip.linear_part * ip.gradient)
-    value = -speed * ip.Inner(ip.theta_dot, ip.linear_part * ip.theta_dot)
-    value -= equation.rule.weight_decay * ip.inner(ip.theta_dot, ip.generator)
-    return Step(
-        expr,
-        sp.expand(expr.subs(mixed, value)),
-        "close at leading order",
-        "this term is already $O(h)$, so the gradient in it may be taken from the equation of learning at order 0",
-        ((mixed, value),),
-    )
-
-
-def _name_charge(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
-    """∇Q = pX gives ⟨θ', X⟩ = Q'/p; the product rule ⟨θ'', X⟩ = (Q'/p)' − ⟨θ', Mθ'⟩."""
-    p, form = symmetry.degree, symbols.velocity_form(t)
-    _check_gradient_of_charge(symmetry)
-    facts = (
-        (ip.Inner(ip.theta, ip.generator), Q),
-        (ip.Inner(ip.theta_dot, ip.generator), Q.diff(t) / p),
-        (ip.Inner(ip.theta_ddot, ip.generator), Q.diff(t, 2) / p - (form if symmetry.linear_word != 0 else 0)),
-        (ip.Inner(ip.gradient, ip.linear_part * ip.gradient), symbols.gradient_form(t)),
-        (ip.Inner(ip.theta_dot, ip.linear_part * ip.theta_dot), form),
-    )
-    named = sp.expand(expr.subs(dict(facts)))
-    if named.atoms(ip.Inner):
-        raise UnsupportedError(
-            f"symmetry: the law of {symmetry.name!r} does not close in its charge, {named.atoms(ip.Inner)} remain"
-        )
-    reason = rf"$\nabla Q = {p} X$, so $\langle \dot\theta, X\rangle = Q'/{p}$, and the product rule for $Q''$"
-    if p == 1:
-        reason = r"$\nabla Q = X$, so $\langle \dot\theta, X\rangle = Q'$"
-    return Step(expr, named, "name the charge", reason, facts)
-
-
-def _check_gradient_of_charge(symmetry: Symmetry) -> None:
-    expected = tuple(sp.expand(symmetry.degree * x) for x in symmetry.generator)
-    got = tuple(sp.diff(symmetry.charge, x) for x in symmetry.coordinates)
-    both = not symmetry.linear_part.is_zero_matrix and not symmetry.constant_part.is_zero_matrix
-    if got != expected:
-        raise DerivationError(f"charge: expected its gradient to be {expected}, got {got}")
-    if both:
-        raise UnsupportedError(
-            f"symmetry: {symmetry.name!r} scales and translates at once, so <theta, X> is not its charge; shift the origin"
-        )
-
-
-def _drop_weight_decay_squared(
-    expr: sp.Expr, steps: tuple[Step, ...], equation: ModifiedEquation, symmetry: Symmetry
-) -> tuple[sp.Expr, tuple[Step, ...]]:
-    """Drop what the equation of learning adds to −λθ along θ: −(ηλ²/2)θ, whether λ is a symbol or a number."""
-    added = -ip.words(equation.field).get(ip.theta, sp.S.Zero) - equation.rule.weight_decay
-    dropped = sp.expand(symmetry.degree * added * Q) if equation.form == "modified loss" else sp.S.Zero
-    if dropped == 0:
-        return expr, steps
-    after = sp.expand(expr - dropped)
-    reason = r"the paper takes $\lambda$ to be as small as $\eta$"
-    step = Step(expr, after, "drop the square of weight decay", reason, (), dropped, "Kunin et al. 2021, App. E")
-    return after, (*steps, step)
-
-
-def _coefficients(expr: sp.Expr) -> tuple[sp.Expr, sp.Expr, sp.Expr, sp.Expr]:
-    """(mass, damping, stiffness, drive) of ``expr = 0``."""
-    mass, damping = expr.coeff(Q.diff(t, 2)), expr.coeff(Q.diff(t))
-    stiffness = expr.subs(Q.diff(t), 0).subs(Q.diff(t, 2), 0).coeff(Q)
-    rest = sp.expand(expr - mass * Q.diff(t, 2) - damping * Q.diff(t) - stiffness * Q)
-    if rest.has(Q):
-        raise DerivationError(f"law: expected a linear equation in Q, got {expr} = 0")
-    return _factored(mass), sp.together(damping), sp.expand(stiffness), _factored(-rest)
+def _driven(operator: sp.Expr, form: sp.Expr) -> sp.Expr:
+    """−F(D) form: whole if F is a quotient, carried out and with factored coefficients if it is a polynomial."""
+    if not operator.is_polynomial(D):
+        return operator_on(-operator, form)
+    return sp.Add(*(_factored(-c) * form.diff(t, k) for k, c in enumerate(coefficients(operator))))
 
 
 def _factored(expr: sp.Expr) -> sp.Expr:
     """Factored, with 1−α (not −(α−1)) as a factor, as h = η(1−α) is written."""
     gain = sp.Symbol("a", positive=True)
-    return sp.factor(expr.subs(symbols.dampening, 1 - gain)).subs(gain, 1 - symbols.dampening)
+    return factored(expr.subs(symbols.dampening, 1 - gain)).subs(gain, 1 - symbols.dampening)

@@ -9,15 +9,20 @@ With z = γ² − ω² the oscillator needs e^{−γt} cosh(√z t) and e^{−γ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import sympy as sp
 
 from derive import symbols
+from derive.discrete_law import discrete_law
 from derive.equality import rational_normal_form, vanishes
 from derive.law import Law
+from derive.modified_equation import UnsupportedError
 from derive.special_functions import damped_cosh, damped_sinhc
 from derive.symbols import past as tau
 from derive.symbols import time as t
+
+Start = Literal["rest", "first step", "free"]
 
 
 class SolutionError(ValueError):
@@ -39,6 +44,8 @@ class Solution:
         Q_h(t) and G(t) for t ≥ 0 (G is 0 before), written in the rates.
     rates
         Pairs (symbol, value): κ of a relaxation, or γ and ω of an oscillator, in the hyper-parameters.
+    initial_rate
+        Q'(0) of an oscillator.
 
     Raises
     ------
@@ -58,6 +65,7 @@ class Solution:
     homogeneous_form: sp.Expr
     green_form: sp.Expr
     rates: tuple[tuple[sp.Symbol, sp.Expr], ...]
+    initial_rate: sp.Expr = sp.S.Zero
 
     def __post_init__(self) -> None:
         residual = self.residual()
@@ -135,8 +143,7 @@ class Solution:
         impulse = sp.S.Zero if self.law.is_oscillator else 1 / self.law.damping
         data = {"homogeneous(0)": (_at_zero(x), symbols.initial_charge), "green(0)": (_at_zero(green), impulse)}
         if self.law.is_oscillator:
-            started = symbols.initial_rate if x.has(symbols.initial_rate) else sp.S.Zero
-            data["homogeneous'(0)"] = (_at_zero(x.diff(t)), started)
+            data["homogeneous'(0)"] = (_at_zero(x.diff(t)), self.initial_rate)
             data["green'(0)"] = (_at_zero(green.diff(t)), 1 / self.law.mass)
         return data
 
@@ -159,29 +166,49 @@ def _at_zero(expr: sp.Expr) -> sp.Expr:
 
 
 def _series(a: sp.Expr, b: sp.Expr, factorial: int) -> sp.Expr:
-    """e^{−a}(1 + (a² − b²)/factorial + …) through second order in (a, b)."""
+    """e^{−a}(1 + (a² − b²)/factorial + …) through second order in (a, b), where they vanish at t = 0."""
+    if not (a.has(t) and b.has(t)):
+        return (damped_cosh if factorial == 2 else damped_sinhc)(a, b)
     return (1 - a + a**2 / 2) * (1 + (a**2 - b**2) / factorial)
 
 
-def solve(law: Law, *, at_rest: bool = True) -> Solution:
+def solve(law: Law, *, start: Start = "rest") -> Solution:
     """Solve a law in closed form.
 
     Parameters
     ----------
-    at_rest
-        For an oscillator: start with Q'(0) = 0 as Kunin et al. 2021, eq. 34, do; otherwise Q'(0) is the symbol
-        ``initial_rate``.
+    start
+        How an oscillator starts. ``"rest"``: Q'(0) = 0 (Kunin et al. 2021, eq. 34). ``"first step"``: with the rate for
+        which the charge without drive is right after the first step of the rule, Q(h) = Q_1; at all orders the solution then
+        is right at every step. ``"free"``: Q'(0) is the symbol ``initial_rate``.
+
+    Raises
+    ------
+    UnsupportedError
+        For a law of third or higher order in time, or an unknown start.
 
     Examples
     --------
     One formula holds eq. 34's three cases:
 
-    >>> from derive import law, sgd, translation
+    >>> from derive import law, sgd, solve, translation
     >>> S = solve(law(translation(), sgd(lr=1, momentum=0, weight_decay=0.5), form="modified flow"))
     >>> S.homogeneous  # γ = ω = 1: critical
     Q_0*(t*exp(-t) + exp(-t))
+
+    To all orders the decay without momentum is that of the steps, (1 − ηλ)^{t/η} (eq. 39):
+
+    >>> solve(law(translation(), sgd(lr=1, weight_decay=0.5), sp.oo)).homogeneous
+    Q_0*exp(-t*log(2))
     """
-    return _oscillator(law, at_rest) if law.is_oscillator else _relaxation(law)
+    if start not in get_args(Start):
+        raise UnsupportedError(f"start: expected one of {get_args(Start)}, got {start!r}")
+    if law.higher:
+        raise UnsupportedError(
+            f"law: expected at most Q'', got {law}: its fast roots are artefacts of the truncation; "
+            "take order=sympy.oo, which has both exponents, or form='slow flow'"
+        )
+    return _oscillator(law, start) if law.is_oscillator else _relaxation(law)
 
 
 def _relaxation(law: Law) -> Solution:
@@ -190,16 +217,24 @@ def _relaxation(law: Law) -> Solution:
     return Solution(law, symbols.initial_charge * decay, decay / law.damping, rates)
 
 
-def _oscillator(law: Law, at_rest: bool) -> Solution:
+def _oscillator(law: Law, start: Start) -> Solution:
     gamma, omega = symbols.damping_rate, symbols.frequency
     half_damping, omega_squared, _ = law.normal_form
     cosh, impulse = damped_cosh(gamma * t, omega * t), t * damped_sinhc(gamma * t, omega * t)
-    homogeneous = symbols.initial_charge * (cosh + gamma * impulse)
-    if not at_rest:
-        homogeneous += symbols.initial_rate * impulse
+    at_rest = symbols.initial_charge * (cosh + gamma * impulse)
+    rate = {"rest": sp.S.Zero, "free": symbols.initial_rate}.get(start)
+    if rate is None:
+        h = law.rule.step_size
+        rate = (_first_charge(law) - at_rest.subs(t, h)) / impulse.subs(t, h)
     return Solution(
         law,
-        homogeneous,
+        at_rest + rate * impulse,
         impulse / law.mass,
         ((gamma, half_damping), (omega, sp.Pow(omega_squared, sp.S.Half, evaluate=False))),
+        rate,
     )
+
+
+def _first_charge(law: Law) -> sp.Expr:
+    """Q_1 of a run without drive, by the rule's own first step from no velocity."""
+    return discrete_law(law.symmetry, law.rule).first_transition[0, 0] * symbols.initial_charge

@@ -110,3 +110,43 @@ class damped_sinhc(_Damped):
         decay, angle = _latex_parts(printer, *self.args)
         text = rf"{decay} \frac{{\sinh\left({angle}\right)}}{{{angle}}}"
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+class squared_arccosh1p(sp.Function):
+    """arccosh(1 + x)² = 4 arcsinh(√(x/2))², analytic for x > −2: −arccos(1 + x)² where it is below 0, and 0 at x = 0.
+
+    (μ/h)² = γ² − ω² of a linear recurrence with the roots e^{−γh ± μ}: positive over-, negative under-damped.
+
+    >>> squared_arccosh1p(0), squared_arccosh1p(-1), squared_arccosh1p(1).evalf(8)
+    (0, -pi**2/4, 1.7343781)
+    """
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, x):
+        if x == 0:
+            return sp.S.Zero
+        return -(sp.acos(1 + x) ** 2) if x == -1 else None
+
+    def fdiff(self, argindex=1):
+        (x,) = self.args
+        return 2 * sp.asinh(sp.sqrt(x / 2)) / sp.sqrt(x / 2) / sp.sqrt(1 + x / 2)
+
+    def _eval_is_real(self):
+        (x,) = self.args
+        return (x + 2).is_positive
+
+    def _eval_rewrite_as_acosh(self, x, **hints):
+        return sp.acosh(1 + x) ** 2
+
+    def _eval_evalf(self, prec):
+        if not self.args[0].is_number:
+            return None
+        with mpmath.workprec(2 * prec + 30):
+            value = mpmath.acosh(1 + mpmath.mpmathify(self.args[0]._to_mpmath(2 * prec + 30))) ** 2
+        return sp.Float(mpmath.re(value), precision=prec)
+
+    def _latex(self, printer, exp=None):
+        text = rf"\operatorname{{arccosh}}^2\left({printer._print(1 + self.args[0])}\right)"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"

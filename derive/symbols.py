@@ -44,10 +44,14 @@ initial_charge = sp.Symbol("Q_0", real=True)
 initial_rate = sp.Symbol("Q'_0", real=True)
 
 charge = sp.Function("Q", real=True)
+Q = charge(time)
+"""The charge as a function of training time."""
 gradient_form = sp.Function("q", real=True)
 """q(t) = ⟨g, g⟩_M, the drive of a plain SGD charge: |g_A|² (scale), |g_A1|² − |g_A2|² (rescale)."""
 velocity_form = sp.Function("k", real=True)
 """k(t) = ⟨θ', θ'⟩_M, the drive of a momentum charge: |θ_A'|² (scale), |θ_A1'|² − |θ_A2'|² (rescale)."""
+overlap_form = sp.Function("o", real=True)
+"""o(t) = ⟨d, v⟩_M of a step's direction and velocity, which Nesterov's laws beyond first order have besides k(t)."""
 
 ARGUMENT_NAMES = MappingProxyType(
     {
@@ -73,5 +77,5 @@ def argument_names(expr: sp.Expr) -> tuple[str, ...]:
     return tuple(ARGUMENT_NAMES[symbol] for symbol in hyper if symbol in expr.free_symbols)
 
 
-FORM_NAMES = MappingProxyType({gradient_form: "gradient", velocity_form: "velocity"})
+FORM_NAMES = MappingProxyType({gradient_form: "gradient", velocity_form: "velocity", overlap_form: "overlap"})
 """Drive -> the name under which :func:`numerics.propagate` takes its samples."""

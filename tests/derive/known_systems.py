@@ -30,8 +30,8 @@ def derived(symmetry: str, rule: str, **options) -> Law:
 
 
 @cache
-def solved(symmetry: str, rule: str, at_rest: bool = True):
-    return solve(derived(symmetry, rule), at_rest=at_rest)
+def solved(symmetry: str, rule: str, start: str = "rest"):
+    return solve(derived(symmetry, rule), start=start)
 
 
 def values(**numbers) -> dict[sp.Symbol, sp.Rational]:

@@ -116,7 +116,7 @@ def test_the_residual_is_zero_at_random_rationals_too(rule):
 
 
 def test_a_given_initial_rate_is_kept_and_rest_is_the_default():
-    moving, resting = solved("translation", "momentum", at_rest=False), solved("translation", "momentum")
+    moving, resting = solved("translation", "momentum", start="free"), solved("translation", "momentum")
     assert moving.homogeneous.has(initial_rate)
     assert not resting.homogeneous.has(initial_rate)
     assert sp.expand(moving.homogeneous.subs(initial_rate, 0) - resting.homogeneous) == 0

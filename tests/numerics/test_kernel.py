@@ -124,7 +124,7 @@ def test_a_conserved_charge_stays():
 
 
 def test_a_moving_start_has_its_own_argument():
-    moving, resting = kernel(at_rest=False), kernel()
+    moving, resting = kernel(start="free"), kernel()
     values = taken(moving.arguments())
     assert "initial_rate" in moving.arguments()
     difference = moving(TIMES, **values) - resting(TIMES, **taken(resting.arguments()))

@@ -176,7 +176,7 @@ def test_without_a_drive_the_law_is_stepped_along_its_kernel(regime, symmetry, p
 def test_a_start_in_motion_follows_the_kernel_in_motion():
     hyper = {name: float(value) for name, value in hyper_for(*REGIMES["underdamped"], degree=1).items()}
     got = propagate(derived("translation", "momentum"), np.array([[1.0], [2.5]]), {}, step_size=0.1, steps=30, **hyper)
-    k = compile_kernel(solved("translation", "momentum", at_rest=False))
+    k = compile_kernel(solved("translation", "momentum", start="free"))
     expected = k(0.1 * np.arange(31), initial_charge=1.0, initial_rate=2.5, **hyper)
     assert got[:, 0] == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
