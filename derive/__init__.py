@@ -1,6 +1,7 @@
 """Symbolic derivations for neural mechanics: symmetry + update rule -> law of the charge -> closed-form solution."""
 
 from derive.bseries import BSeries, SeriesError, b_series
+from derive.charge_series import ChargeSeries, charge_rate, tree_residual
 from derive.derivation import Derivation, DerivationError, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.gradient_series import GradientSplit, gradient_order, split_gradient
@@ -21,6 +22,7 @@ from derive.update_rule import UpdateRule, UpdateRuleError, gradient_flow, sgd
 
 __all__ = [
     "BSeries",
+    "ChargeSeries",
     "Derivation",
     "DerivationError",
     "DiscreteLaw",
@@ -49,6 +51,7 @@ __all__ = [
     "UpdateRule",
     "UpdateRuleError",
     "b_series",
+    "charge_rate",
     "conserves_quadratic_invariants",
     "discrete_law",
     "epoch_loss",
@@ -79,4 +82,5 @@ __all__ = [
     "stochastic_modified_equation",
     "theorem_1",
     "translation",
+    "tree_residual",
 ]
