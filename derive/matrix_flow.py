@@ -8,6 +8,8 @@ e^{(a+b)M} = e^{aM}e^{bM}. An explicit formula for an eigenvalue that is the roo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import mpmath
 import sympy as sp
@@ -64,10 +66,7 @@ class FlowEntry(sp.Expr):
         matrix, i, j, parameter = self.args
         if self.free_symbols:
             return self
-        with mpmath.workprec(2 * prec):
-            exponent = (matrix * parameter).evalf(mpmath.mp.dps)
-            value = mpmath.expm(mpmath.matrix(exponent.tolist()))[int(i), int(j)]
-            return sp.Float(value, precision=prec)
+        return sp.Float(_numerically(matrix * parameter, prec)[int(i), int(j)], precision=prec)
 
     def _sympystr(self, printer):
         matrix, i, j, parameter = self.args
@@ -77,6 +76,13 @@ class FlowEntry(sp.Expr):
         matrix, i, j, parameter = self.args
         text = rf"\left[e^{{{printer._print(parameter)} {printer._print(matrix)}}}\right]_{{{i + 1},{j + 1}}}"
         return text if exp is None else rf"{text}^{{{exp}}}"
+
+
+@lru_cache(maxsize=64)
+def _numerically(exponent: sp.ImmutableMatrix, prec: int) -> Any:
+    """mpmath's exponential, kept, since all entries of one matrix are asked for in turn."""
+    with mpmath.workprec(2 * prec):
+        return mpmath.expm(mpmath.matrix(exponent.evalf(mpmath.mp.dps).tolist()))
 
 
 def affine_flow(M: sp.MatrixBase, c: sp.MatrixBase, s: sp.Expr) -> tuple[sp.ImmutableMatrix, sp.ImmutableMatrix]:

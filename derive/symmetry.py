@@ -293,7 +293,7 @@ class Symmetry:
 
 def is_unmoved(image: Sequence[sp.Expr], coordinates: Sequence[sp.Expr]) -> bool:
     """Whether ``image`` is shown to be the coordinates themselves; False where it is not finite."""
-    return all(not y.has(sp.nan, sp.zoo, sp.oo) and vanishes(y - x) for x, y in zip(coordinates, image, strict=True))
+    return all(not y.has(sp.nan, sp.zoo, sp.oo, -sp.oo) and vanishes(y - x) for x, y in zip(coordinates, image, strict=True))
 
 
 def exact(argument: str, value: Any) -> sp.Expr:
@@ -306,7 +306,7 @@ def exact(argument: str, value: Any) -> sp.Expr:
         found = sp.sympify(value, strict=True)
     except sp.SympifyError:
         found = sp.nan
-    if not isinstance(found, sp.Expr) or isinstance(value, bool) or found.has(sp.nan, sp.oo, sp.zoo, sp.I):
+    if not isinstance(found, sp.Expr) or isinstance(value, bool) or found.has(sp.nan, sp.oo, -sp.oo, sp.zoo, sp.I):
         raise SymmetryError(f"{argument}: expected real exact numbers or SymPy expressions, got {value!r}")
     if found.has(sp.Float):
         raise SymmetryError(f"{argument}: expected exact numbers, got a float in {value}; write sympy.Rational(1, 3), say")
