@@ -96,8 +96,8 @@ def model_of(family, rule, seed=0):
     H = _hessian(X, -M.T * g, vector)
     speed = 1 - rule.momentum.subs(NUMBERS)
     velocity = -(g + rule.weight_decay.subs(NUMBERS) * theta) / speed
-    return Model({ip.theta: theta, ip.gradient: g, ip.hessian: H, ip.generator: X, ip.theta_dot: velocity,
-                  ip.linear_part: M, ip.linear_part_transposed: M.T, ip.constant_part: c, ip.theta_ddot: acceleration})  # fmt: skip
+    return Model({ip.theta: theta, ip.gradient: g, ip.hessian: H, ip.theta_dot: velocity, ip.theta_ddot: acceleration,
+                  ip.generator: X, ip.linear_part: M, ip.linear_part_transposed: M.T, ip.constant_part: c})  # fmt: skip
 
 
 def _hessian(X, image, vector):
