@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 FORMATS = ("text", "latex", "markdown", "python")
 MODELS = ("vgg16", "vgg16-bn")
-FAMILIES = ("translation", "scale", "rescale")
+FAMILIES = ("translation", "scale", "rescale", "power-rescale", "linear")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +70,10 @@ def _add_derive(commands: Any) -> None:
         "nmech derive scale --momentum --format markdown",
     )  # fmt: skip
     parser.add_argument("symmetry", choices=FAMILIES, help="the family of symmetries")
+    parser.add_argument("--powers", nargs=2, metavar=("K1", "K2"), help="of power-rescale: s^K1 on A1 and s^-K2 on A2")
+    parser.add_argument(
+        "--matrix", metavar="ROWS", help='M of linear, whose generator is M theta: "0 1; 1 0", exact numbers'
+    )
     parser.add_argument("--momentum", action="store_true", help="SGD with momentum β (else plain SGD)")
     parser.add_argument("--dampening", action="store_true", help="with dampening α, so that a step advances time by η(1−α)")
     parser.add_argument("--nesterov", action="store_true", help="with Nesterov momentum as torch.optim.SGD has it")
@@ -160,7 +166,7 @@ def _derive(options: argparse.Namespace) -> None:
         raise ValueError("nesterov: expected momentum with it, got none; add --momentum")
     if options.discrete and options.order != 1:
         raise ValueError("order: expected none with --discrete, which is exact; leave it out")
-    symmetry = getattr(derive, options.symmetry)()
+    symmetry = _symmetry(options)
     rule = derive.sgd(
         momentum=options.momentum,
         dampening=options.dampening,
@@ -171,6 +177,27 @@ def _derive(options: argparse.Namespace) -> None:
         print(derive.render(derive.discrete_law(symmetry, rule), options.format))
     else:
         print(derive.render(derive.solve(derive.law(symmetry, rule, options.order)), options.format))
+
+
+def _symmetry(options: argparse.Namespace) -> Any:
+    import derive
+
+    for option, family, example in (("powers", "power-rescale", "2 3"), ("matrix", "linear", '"0 1; 1 0"')):
+        if (getattr(options, option) is not None) != (options.symmetry == family):
+            raise ValueError(f"{option}: expected with {family} and only with it, as in {family} --{option} {example}")
+    if options.powers is not None:
+        return derive.power_rescale(*(_rational("powers", power) for power in options.powers))
+    if options.matrix is not None:
+        rows = [[_rational("matrix", entry) for entry in row.split()] for row in options.matrix.split(";")]
+        return derive.linear_symmetry(rows)
+    return getattr(derive, options.symmetry)()
+
+
+def _rational(option: str, text: str) -> Fraction:
+    """An exact number: 2, -1/3, 0.25."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,9}(/0*[1-9][0-9]{0,8}|\.[0-9]{1,9})?", text):
+        raise ValueError(f"{option}: expected exact numbers such as 2, -1/3 or 0.25, got {text!r}")
+    return Fraction(text)
 
 
 def _symmetries(options: argparse.Namespace) -> None:

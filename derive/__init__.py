@@ -1,9 +1,11 @@
 """Symbolic derivations for neural mechanics: symmetry + update rule -> law of the charge -> closed-form solution."""
 
+from derive.action import symmetry_from_action
 from derive.bseries import BSeries, SeriesError, b_series
 from derive.charge_series import ChargeSeries, charge_rate, tree_residual
 from derive.derivation import Derivation, DerivationError, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
+from derive.families import GeneralLinear, general_linear, linear_symmetry, power_rescale
 from derive.gradient_series import GradientSplit, gradient_order, split_gradient
 from derive.law import Law, law
 from derive.modified_equation import ModifiedEquation, UnsupportedError, modified_flow, modified_loss
@@ -27,6 +29,7 @@ __all__ = [
     "DerivationError",
     "DiscreteLaw",
     "EpochLoss",
+    "GeneralLinear",
     "GradientSplit",
     "Identity",
     "ItoLaw",
@@ -56,12 +59,14 @@ __all__ = [
     "discrete_law",
     "epoch_loss",
     "finite_difference",
+    "general_linear",
     "gradient_flow",
     "gradient_order",
     "heavy_ball",
     "identity_of_order",
     "ito_law",
     "law",
+    "linear_symmetry",
     "modified_flow",
     "modified_loss",
     "modified_pde",
@@ -70,6 +75,7 @@ __all__ = [
     "nesterov",
     "noether",
     "partitioned",
+    "power_rescale",
     "relations",
     "render",
     "rescale",
@@ -80,6 +86,7 @@ __all__ = [
     "solve",
     "split_gradient",
     "stochastic_modified_equation",
+    "symmetry_from_action",
     "theorem_1",
     "translation",
     "tree_residual",

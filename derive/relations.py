@@ -1,7 +1,8 @@
 """What a symmetry says about gradient and Hessian, whole: the five relations of Kunin et al. 2021, App. A, and all orders.
 
 Each relation is a derivative of the one statement L(ψ(θ, s)) = L(θ), with L an undefined function of the representative
-coordinates; Tables 2 and 3 of the paper are these relations for translation, scale and rescale.
+coordinates; Tables 2 and 3 of the paper are these relations for translation, scale and rescale. For θ ↦ e^{sM}θ they read
+e^{sMᵀ}g(e^{sM}θ) = g(θ), g ⊥ Mθ, e^{sMᵀ}H(e^{sM}θ)e^{sM} = H(θ), HMθ + Mᵀg = 0 and θᵀMᵀHMθ + ⟨g, M²θ⟩ = 0.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def identity_of_order(symmetry: Symmetry, k: int) -> Relation:
     x = symmetry.coordinates
     row = sum(_loss(symmetry).diff(a) * v for a, v in zip(x, symmetry.generator, strict=True))
     for j in range(1, k + 1):
-        along = [sp.Symbol(f"u{j}_{str(a).partition('_')[2]}", real=True) for a in x]
+        along = [sp.Symbol(f"u{j}_{label}", real=True) for label in symmetry.labels]
         row = sum(u * sp.diff(row, a) for u, a in zip(along, x, strict=True))
     return Relation(f"identity of order {k}", (_readable(symmetry, sp.expand(row)),), True, "eq. 1, differentiated")
 
@@ -119,7 +120,18 @@ def noether(symmetry: Symmetry) -> Derivation:
 
 
 def theorem_1(symmetry: Symmetry) -> Derivation:
-    """d⟨θ, X⟩/dt = 0 under gradient flow if ⟨θ, Mg⟩ = 0 (Kunin et al. 2021, Theorem 1 and App. B), step by step."""
+    """d⟨θ, X⟩/dt = 0 under gradient flow if ⟨θ, Mg⟩ = 0 (Kunin et al. 2021, Theorem 1 and App. B), step by step.
+
+    For a translation, and for a linear X = Mθ with M symmetric or antisymmetric, the hypothesis follows from invariance
+    and is derived, as a lemma. With an antisymmetric M the theorem is empty, ⟨θ, Mθ⟩ being 0 all along. Otherwise the
+    hypothesis is one more condition on the loss; :func:`noether` needs none, but a symmetric M.
+
+    >>> from derive import linear_symmetry
+    >>> theorem_1(linear_symmetry([[0, 1], [1, 0]])).lemmas[0].steps[-1].after
+    0
+    >>> theorem_1(linear_symmetry([[0, 1], [0, 0]])).lemmas  # a shear: nothing but the hypothesis says so
+    ()
+    """
     pairing = sp.Function("P", real=True)(t)
     moving, turning = Inner(theta_dot, generator), Inner(theta, linear_part * theta_dot)
     flowing, hypothesis = Inner(gradient, generator), Inner(theta, linear_part * gradient)
@@ -132,7 +144,27 @@ def theorem_1(symmetry: Symmetry) -> Derivation:
         Step(-flowing - hypothesis, sp.S.Zero, "use invariance and the hypothesis",
              r"$\langle g, X\rangle = 0$ and $\langle \theta, M g\rangle = 0$", ((flowing, 0), (hypothesis, 0))),
     )  # fmt: skip
-    return Derivation(f"Theorem 1 for {symmetry.name}", steps)
+    return Derivation(f"Theorem 1 for {symmetry.name}", steps, _hypothesis_of_theorem_1(symmetry))
+
+
+def _hypothesis_of_theorem_1(symmetry: Symmetry) -> tuple[Derivation, ...]:
+    """⟨θ, Mg⟩ = ±⟨Mθ, g⟩ = ±⟨X, g⟩ = 0, where it follows; else no derivation."""
+    title, hypothesis = f"the hypothesis of Theorem 1 for {symmetry.name}", Inner(theta, linear_part * gradient)
+    if symmetry.linear_word == 0:
+        step = Step(hypothesis, sp.S.Zero, "no linear part", "$M = 0$ for a translation", ((hypothesis, sp.S.Zero),))
+        return (Derivation(title, (step,)),)
+    antisymmetric = bool(symmetry.linear_part.is_anti_symmetric())
+    if not (symmetry.has_charge or antisymmetric) or not symmetry.constant_part.is_zero_matrix:
+        return ()
+    turned, along = Inner(gradient, linear_part * theta), Inner(gradient, generator)
+    sign, transposed = (-1, "$M^T = -M$") if antisymmetric else (1, "$M^T = M$")
+    return (
+        Derivation(title, (
+            Step(hypothesis, sign * turned, "move M", transposed, ((hypothesis, sign * turned),)),
+            Step(sign * turned, sign * along, "name the generator", "$X = M \\theta$", ((turned, along),)),
+            Step(sign * along, sp.S.Zero, "use invariance", r"$\langle g, X\rangle = 0$", ((along, sp.S.Zero),)),
+        )),
+    )  # fmt: skip
 
 
 class _Partial(sp.Function):

@@ -198,7 +198,7 @@ def _trace_latex(symmetry: Symmetry) -> str:
     """
     if not symmetry.linear_part.is_diagonal():
         return r"\operatorname{Tr}(M\Sigma)"
-    blocks = [sp.Symbol(rf"\operatorname{{Tr}}\Sigma_{{{str(x).partition('_')[2] or x}}}") for x in symmetry.coordinates]
+    blocks = [sp.Symbol(rf"\operatorname{{Tr}}\Sigma_{{{label}}}") for label in symmetry.labels]
     return sp.latex(sp.Add(*(weight * block for weight, block in zip(symmetry.linear_part.diagonal(), blocks, strict=True))))
 
 

@@ -6,14 +6,19 @@ coordinates*: one coordinate ``theta_A`` stands for a block of parameters A of a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any, Literal
 
 import sympy as sp
 
 from derive import inner_product as ip
-from derive.equality import vanishes
+from derive.equality import refutes, vanishes
+from derive.matrix_flow import FlowEntry
 from derive.symbols import group_parameter as s
+
+Family = Literal["translation", "scale", "rescale", "power rescale", "rotation", "linear", "affine"]
 
 
 class SymmetryError(ValueError):
@@ -55,7 +60,8 @@ class Symmetry:
     Parameters
     ----------
     name
-        ``"translation"``, ``"scale"``, ``"rescale"`` or a name of your own.
+        ``"translation"``, ``"scale"``, ``"rescale"`` or a name of your own. What it is, whatever its name, is its
+        :attr:`family`.
     coordinates
         Representative coordinates, one for each block of parameters that moves.
     image
@@ -89,7 +95,9 @@ class Symmetry:
         names = [x.name for x in self.coordinates]
         if len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
             raise SymmetryError(f"coordinates: expected different symbols whose names are identifiers, got {names}")
-        if self._differs(self._act(self.identity), self.coordinates):
+        if self.identity not in (0, 1):
+            raise SymmetryError(f"identity: expected 0 or 1, got {self.identity}; symmetry_from_action takes any parameter")
+        if not is_unmoved(self._act(self.identity), self.coordinates):
             raise SymmetryError(f"image: expected the identity at {s} = {self.identity}, got {self._act(self.identity)}")
         self._check_group_law()
         self._check_affine()
@@ -98,23 +106,28 @@ class Symmetry:
         values = dict(zip(self.coordinates, on or self.coordinates, strict=True)) | {s: element}
         return tuple(x.subs(values, simultaneous=True) for x in self.image)
 
-    @staticmethod
-    def _differs(left: tuple[sp.Expr, ...], right: tuple[sp.Expr, ...]) -> bool:
-        return not all(vanishes(a - b) for a, b in zip(left, right, strict=True))
-
     def _check_group_law(self) -> None:
         a, b = sp.symbols("s_1 s_2", positive=True)
         product = a * b if self.identity == 1 else a + b
         twice, once = self._act(a, on=self._act(b)), self._act(product)
-        if any(not vanishes((x - y).expand(trig=True)) for x, y in zip(twice, once, strict=True)):
+        gaps = [sp.expand(x - y, trig=True) for x, y in zip(twice, once, strict=True)]
+        unproved = [gap for gap in gaps if not vanishes(gap)]
+        if unproved:
+            refuted = any(refutes(gap) for gap in unproved if not gap.atoms(sp.core.function.AppliedUndef))
             raise SymmetryError(
                 f"image: expected a group with identity {self.identity} (ψ_a∘ψ_b = ψ_({product})), got {self.image}, "
-                "which is not; a translation needs identity 0, a scaling identity 1"
+                + ("which is not" if refuted else "which could not be proved to be one")
+                + "; a translation needs identity 0, a scaling identity 1; the group of X = Mθ + c is linear_symmetry(M, c)"
             )
 
     def _check_affine(self) -> None:
         if any(entry.free_symbols & set(self.coordinates) for entry in self.linear_part):
-            raise SymmetryError(f"image: expected an action with an affine generator Mθ + c, got generator {self.generator}")
+            raise SymmetryError(
+                f"image: expected an action with an affine generator Mθ + c, got generator {self.generator}; "
+                "choose coordinates in which it is affine"
+            )
+        if any(entry.is_real is False for entry in (*self.linear_part, *self.constant_part)):
+            raise SymmetryError(f"image: expected a real generator, got {self.generator}")
         if self.linear_part.is_zero_matrix and self.constant_part.is_zero_matrix:
             raise SymmetryError("image: expected an action that moves the parameters, got the identity for every s")
 
@@ -133,10 +146,34 @@ class Symmetry:
         """c = X(0), the constant part of the generator."""
         return sp.ImmutableMatrix([x.subs(dict.fromkeys(self.coordinates, 0)) for x in self.generator])
 
+    @cached_property
+    def family(self) -> Family:
+        """What the generator X = Mθ + c is, on the coordinates that move.
+
+        M = 0: ``translation``. Both M and c: ``affine``. M diagonal: ``scale`` if its entries are all equal, ``rescale`` if
+        they are ±k with both signs, else ``power rescale``. M antisymmetric: ``rotation``. Any other: ``linear``.
+
+        >>> a, b = sp.symbols("theta_A1 theta_A2", real=True)
+        >>> Symmetry("mine", (a, b), (a * s**3, b / s**3), sp.S.One).family
+        'rescale'
+        """
+        if self.linear_part.is_zero_matrix:
+            return "translation"
+        if not self.constant_part.is_zero_matrix:
+            return "affine"
+        if self.linear_part.is_diagonal():
+            return _diagonal_family([entry for entry in self.linear_part.diagonal() if entry != 0])
+        return "rotation" if self.linear_part.is_anti_symmetric() else "linear"
+
     @property
     def degree(self) -> int:
         """Degree p of the charge: 1 for a translation (∇Q = X), 2 as soon as X is linear in θ (∇Q = 2X)."""
         return 1 if self.linear_part.is_zero_matrix else 2
+
+    @cached_property
+    def has_charge(self) -> bool:
+        """Whether X is a gradient field: whether M is symmetric."""
+        return bool(self.linear_part.is_symmetric())
 
     @cached_property
     def charge(self) -> sp.Expr:
@@ -147,8 +184,11 @@ class Symmetry:
         SymmetryError
             If M is not symmetric: then X is not a gradient and there is no charge.
         """
-        if not self.linear_part.is_symmetric():
-            raise SymmetryError(f"{self.name}: no charge exists, the generator {self.generator} is not a gradient field")
+        if not self.has_charge:
+            raise SymmetryError(
+                f"{self.name}: no charge exists, the generator {self.generator} is not a gradient field; "
+                "<g, X> = 0 holds all the same (gradient_identity)"
+            )
         theta = sp.Matrix(self.coordinates)
         quadratic = (theta.T * self.linear_part * theta)[0] * self.degree / 2
         return sp.expand(quadratic + self.degree * (self.constant_part.T * theta)[0])
@@ -167,7 +207,7 @@ class Symmetry:
     @cached_property
     def gradient_identity(self) -> Identity:
         """⟨g, X⟩ = 0, by differentiating L(ψ(θ, s)) = L(θ) once in s (Kunin et al. 2021, eq. 1, 3, 5, 7)."""
-        row = self._invariance()
+        row = self._invariance
         loss = sp.Function("L")(*self.coordinates)
         claimed = sum(loss.diff(x) * v for x, v in zip(self.coordinates, self.generator, strict=True))
         return Identity("gradient", _agreeing((row,), (claimed,)), ip.Inner(ip.gradient, ip.generator), sp.S.Zero, "1")
@@ -175,7 +215,7 @@ class Symmetry:
     @cached_property
     def hessian_identity(self) -> Identity:
         """HX + Mᵀg = 0, by differentiating once more in θ (Kunin et al. 2021, eq. 2, 4, 6, 8)."""
-        rows = tuple(sp.diff(self._invariance(), x).doit() for x in self.coordinates)
+        rows = tuple(sp.diff(self._invariance, x).doit() for x in self.coordinates)
         loss = sp.Function("L")(*self.coordinates)
         grad = sp.Matrix([loss.diff(x) for x in self.coordinates])
         claimed = grad.jacobian(self.coordinates) * sp.Matrix(self.generator) + self.linear_part.T * grad
@@ -183,10 +223,51 @@ class Symmetry:
         value = -transposed * ip.gradient
         return Identity("hessian", _agreeing(rows, tuple(claimed)), ip.hessian * ip.generator, value, "2")
 
+    @cached_property
     def _invariance(self) -> sp.Expr:
         """d/ds L(ψ(θ, s)) at the identity, with L an undefined function of the coordinates."""
         moved = sp.Function("L")(*self.image)
         return sp.diff(moved, s).subs(s, self.identity).doit()
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """What tells the coordinates apart: ``A1`` of ``theta_A1``; whole names where that would not do.
+
+        >>> rescale().labels
+        ('A1', 'A2')
+        """
+        short = tuple(x.name.partition("_")[2] or x.name for x in self.coordinates)
+        return short if len(set(short)) == len(short) else tuple(x.name for x in self.coordinates)
+
+    @cached_property
+    def action(self) -> tuple[sp.ImmutableMatrix, sp.ImmutableMatrix]:
+        """(A, b) with ψ(θ, s) = A(s)θ + b(s); X = Mθ + c being affine, so is its flow.
+
+        >>> rescale().action[0]
+        Matrix([
+        [s,   0],
+        [0, 1/s]])
+        """
+        matrix = sp.Matrix(self.image).jacobian(sp.Matrix(self.coordinates))
+        shift = sp.Matrix(self.image).subs(dict.fromkeys(self.coordinates, 0))
+        return sp.ImmutableMatrix(matrix), sp.ImmutableMatrix(shift)
+
+    def moved(self, blocks: Sequence[Any], element: float) -> tuple[Any, ...]:
+        """ψ(θ, s) with an array for each coordinate (numpy, torch, a number) and a number for ``s``.
+
+        >>> scale().moved([3.0], 2)
+        (6.0,)
+        """
+        matrix, shift = (part.subs(s, element) for part in self.action)
+        return _on_blocks(matrix, shift, blocks)
+
+    def generated(self, blocks: Sequence[Any]) -> tuple[Any, ...]:
+        """X(θ) with an array for each coordinate.
+
+        >>> rescale().generated([3.0, 5.0])
+        (3.0, -5.0)
+        """
+        return _on_blocks(self.linear_part, self.constant_part, blocks)
 
     def form_latex(self, letter: str) -> str:
         r"""The bilinear form ⟨x, x⟩_M (for a translation ⟨x, 1⟩) as a reader writes it, for the vector ``letter``.
@@ -194,7 +275,7 @@ class Symmetry:
         >>> rescale().form_latex("g"), translation().form_latex(r"\theta")
         ('|g_{A1}|^2 - |g_{A2}|^2', '\\langle \\theta_{A}, 1\\rangle')
         """
-        names = {x: f"{letter}_{{{x.name.partition('_')[2] or x.name}}}" for x in self.coordinates}
+        names = {x: f"{letter}_{{{label}}}" for x, label in zip(self.coordinates, self.labels, strict=True)}
         text = ""
         for monomial, coefficient in sp.Poly(self.charge, *self.coordinates).terms():
             factors = [x for x, power in zip(self.coordinates, monomial, strict=True) for _ in range(power)]
@@ -202,10 +283,57 @@ class Symmetry:
         return text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text.removeprefix(" + ")
 
     def _repr_latex_(self) -> str:
-        arrows = r",\; ".join(
-            rf"{sp.latex(x)} \mapsto {sp.latex(y)}" for x, y in zip(self.coordinates, self.image, strict=True)
-        )
-        return rf"${arrows},\quad Q = {self.form_latex(chr(92) + 'theta')}$"
+        pairs = zip(self.coordinates, self.image, strict=True)
+        arrows = r",\; ".join(rf"{sp.latex(x)} \mapsto {sp.latex(y)}" for x, y in pairs)
+        if any(y.has(FlowEntry) for y in self.image):
+            rows = zip(self.coordinates, self.generator, strict=True)
+            arrows = r",\; ".join(rf"\tfrac{{d}}{{ds}}{sp.latex(x)} = {sp.latex(y)}" for x, y in rows)
+        return rf"${arrows}" + (rf",\quad Q = {self.form_latex(chr(92) + 'theta')}$" if self.has_charge else "$")
+
+
+def is_unmoved(image: Sequence[sp.Expr], coordinates: Sequence[sp.Expr]) -> bool:
+    """Whether ``image`` is shown to be the coordinates themselves; False where it is not finite."""
+    return all(not y.has(sp.nan, sp.zoo, sp.oo, -sp.oo) and vanishes(y - x) for x, y in zip(coordinates, image, strict=True))
+
+
+def exact(argument: str, value: Any) -> sp.Expr:
+    """``value`` as a real SymPy expression of exact numbers and symbols. Text is never read.
+
+    >>> exact("k", 3) / 2
+    3/2
+    """
+    try:
+        found = sp.sympify(value, strict=True)
+    except sp.SympifyError:
+        found = sp.nan
+    if not isinstance(found, sp.Expr) or isinstance(value, bool) or found.has(sp.nan, sp.oo, -sp.oo, sp.zoo, sp.I):
+        raise SymmetryError(f"{argument}: expected real exact numbers or SymPy expressions, got {value!r}")
+    if found.has(sp.Float):
+        raise SymmetryError(f"{argument}: expected exact numbers, got a float in {value}; write sympy.Rational(1, 3), say")
+    return found
+
+
+def _diagonal_family(exponents: list[sp.Expr]) -> Family:
+    first = exponents[0]
+    if all(vanishes(entry - first) for entry in exponents):
+        return "scale"
+    return "rescale" if all(vanishes(entry**2 - first**2) for entry in exponents) else "power rescale"
+
+
+def _on_blocks(matrix: sp.ImmutableMatrix, shift: sp.ImmutableMatrix, blocks: Sequence[Any]) -> tuple[Any, ...]:
+    """Each row of ``matrix`` times the blocks, plus ``shift``, in the blocks' own arithmetic."""
+    if len(blocks) != matrix.cols:
+        raise SymmetryError(f"blocks: expected {matrix.cols} of them, one for each coordinate, got {len(blocks)}")
+    if unknown := matrix.free_symbols | shift.free_symbols:
+        raise SymmetryError(f"blocks: expected a symmetry of numbers to evaluate, got one with the symbols {unknown}")
+    rows = []
+    for i, block in enumerate(blocks):
+        row = 0 * block + float(shift[i])
+        for j, other in enumerate(blocks):
+            if matrix[i, j] != 0:
+                row = row + float(matrix[i, j]) * other
+        rows.append(row)
+    return tuple(rows)
 
 
 def _agreeing(derived: tuple[sp.Expr, ...], claimed: tuple[sp.Expr, ...]) -> tuple[sp.Expr, ...]:
@@ -217,7 +345,8 @@ def _agreeing(derived: tuple[sp.Expr, ...], claimed: tuple[sp.Expr, ...]) -> tup
 
 def _term_latex(coefficient: sp.Expr, factors: list[str]) -> str:
     sign = " - " if coefficient.could_extract_minus_sign() else " + "
-    size = sp.latex(abs(coefficient)) if abs(coefficient) != 1 else ""
+    magnitude = -coefficient if sign == " - " else coefficient
+    size = "" if magnitude == 1 else rf"\left({sp.latex(magnitude)}\right)" if magnitude.is_Add else sp.latex(magnitude)
     if len(factors) == 1:
         return rf"{sign}{size}\langle {factors[0]}, 1\rangle"
     first, second = factors

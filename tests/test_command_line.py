@@ -108,6 +108,43 @@ def test_the_python_it_prints_runs_and_is_the_law(run, family, options):
     assert scope["solution"] == derive.solve(expected).elementary
 
 
+CHARGES = {
+    ("power-rescale", "--powers", "2", "3"): r"2|\theta_{A1}|^2 - 3|\theta_{A2}|^2",
+    ("linear", "--matrix", "1/2 0; 0 -0.5"): r"\frac{1}{2}|\theta_{A1}|^2 - \frac{1}{2}|\theta_{A2}|^2",
+    ("linear", "--matrix", "-1 1; 1 0"): r"-|\theta_{A1}|^2 + 2\langle \theta_{A1}, \theta_{A2}\rangle",
+}
+
+
+@pytest.mark.parametrize("family", CHARGES)
+def test_a_family_with_numbers_has_its_charge_and_the_law_of_rescale(run, family):
+    status, out, err = run("derive", *family, "--momentum", "--format", "latex")
+    assert (status, err) == (0, "")
+    assert f"charge ${CHARGES[family]}$" in out
+    laws = [run("derive", *chosen, "--momentum", "--format", "python")[1] for chosen in (family, ("rescale",))]
+    assert laws[0] == laws[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["power-rescale"], "powers: expected with power-rescale"),
+        (["scale", "--powers", "2", "3"], "powers: expected with power-rescale and only with it"),
+        (["rescale", "--matrix", "1"], "matrix: expected with linear and only with it"),
+        (["power-rescale", "--powers", "2", "0"], "k2: expected a positive exponent"),
+        (["power-rescale", "--powers", "2", "x"], "powers: expected exact numbers .* got 'x'"),
+        (["linear", "--matrix", "1 0; 0"], "M: expected a square matrix"),
+        (["linear", "--matrix", "1/0"], "matrix: expected exact numbers .* got '1/0'"),
+        (["linear", "--matrix", "1e9"], "matrix: expected exact numbers .* got '1e9'"),
+        (["linear", "--matrix", "__import__('os')"], "matrix: expected exact numbers"),
+        (["linear", "--matrix", "0 -1; 1 0"], "linear: no charge exists"),
+    ],
+)
+def test_a_family_without_its_numbers_or_with_others_is_one_line(run, arguments, message):
+    status, out, err = run("derive", *arguments)
+    assert (status, out) == (2, "")
+    assert re.fullmatch(f"nmech derive: {message}.*\n", err)
+
+
 def test_another_rule_gives_another_law(run):
     laws = [run("derive", "translation", "--order", "0", "--format", "python", *rule.split()) for rule in ("", "--momentum")]
     assert laws[0] != laws[1]

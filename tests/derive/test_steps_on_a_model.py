@@ -10,18 +10,32 @@ from dataclasses import dataclass
 import pytest
 import sympy as sp
 
+from derive import general_linear, linear_symmetry, power_rescale, rescale, scale, theorem_1, translation
 from derive import inner_product as ip
-from derive import rescale, scale, translation
 from derive.law import Q, law
 from derive.symbols import dampening, gradient_form, lr, momentum, velocity_form, weight_decay
 from derive.symbols import time as t
 from derive.update_rule import sgd
 
 NUMBERS = {lr: sp.Rational(3, 7), weight_decay: sp.Rational(2, 5), momentum: sp.Rational(5, 8), dampening: sp.Rational(1, 3)}
+DENSE = sp.Matrix([[2, 1, 0, 3], [1, -1, 5, 0], [0, 5, 1, -2], [3, 0, -2, 4]])
 FAMILIES = {
     "translation": (translation(), sp.zeros(4), sp.ones(4, 1)),
     "scale": (scale(), sp.eye(4), sp.zeros(4, 1)),
     "rescale": (rescale(), sp.diag(1, 1, -1, -1), sp.zeros(4, 1)),
+    "power rescale": (power_rescale(2, 3), sp.diag(2, 2, -3, -3), sp.zeros(4, 1)),
+    "linear": (linear_symmetry(DENSE), DENSE, sp.zeros(4, 1)),
+    "general linear": (
+        general_linear(2).along([[1, 3], [3, 0]]),
+        sp.diag(sp.Matrix([[1, 3], [3, 0]]), -sp.Matrix([[1, 3], [3, 0]])),
+        sp.zeros(4, 1),
+    ),
+}
+TURN = sp.Matrix([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -3], [0, 0, 3, 0]])
+SHEARS = sp.Matrix([[1, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, -1]])
+WITHOUT_A_CHARGE = {
+    "rotation": (linear_symmetry(TURN), TURN, sp.zeros(4, 1)),
+    "any other matrix": (linear_symmetry(SHEARS), SHEARS, sp.zeros(4, 1)),
 }
 RULES = {
     "plain": sgd(),
@@ -74,16 +88,16 @@ def model_of(family, rule, seed=0):
     def vector():
         return sp.Matrix([sp.Rational(draw.randint(-9, 9) or 1, 7) for _ in range(4)])
 
-    _, M, c = FAMILIES[family]
+    _, M, c = (FAMILIES | WITHOUT_A_CHARGE)[family]
     theta, acceleration = vector(), vector()
     X = M * theta + c
     g = vector()
     g = g - X * (g.T * X)[0] / (X.T * X)[0]
-    H = _hessian(X, -M * g, vector)
+    H = _hessian(X, -M.T * g, vector)
     speed = 1 - rule.momentum.subs(NUMBERS)
     velocity = -(g + rule.weight_decay.subs(NUMBERS) * theta) / speed
-    return Model({ip.theta: theta, ip.gradient: g, ip.hessian: H, ip.linear_part: M, ip.constant_part: c,
-                  ip.generator: X, ip.theta_dot: velocity, ip.theta_ddot: acceleration})  # fmt: skip
+    return Model({ip.theta: theta, ip.gradient: g, ip.hessian: H, ip.theta_dot: velocity, ip.theta_ddot: acceleration,
+                  ip.generator: X, ip.linear_part: M, ip.linear_part_transposed: M.T, ip.constant_part: c})  # fmt: skip
 
 
 def _hessian(X, image, vector):
@@ -112,6 +126,28 @@ def test_the_model_is_a_point_of_a_loss_with_the_symmetry(family):
     assert (g.T * X)[0] == 0
     assert -M * g == H * X
     assert H == H.T
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *WITHOUT_A_CHARGE])
+def test_the_identities_hold_on_numbers_with_the_transpose_where_it_matters(family):
+    """⟨g, X⟩ = 0 and HX = −Mᵀg, for any M; −Mg in its place is wrong where M is not symmetric."""
+    symmetry, model = (FAMILIES | WITHOUT_A_CHARGE)[family][0], model_of(family, sgd())
+    identity = symmetry.hessian_identity
+    assert model.scalar(symmetry.gradient_identity.word) == 0
+    assert model.vector(identity.word) == model.vector(identity.value)
+    assert model.vector(identity.word) != -model.vector(identity.value) or family == "translation"
+    if family in WITHOUT_A_CHARGE:
+        assert model.vector(identity.word) != model.vector(-ip.linear_part * ip.gradient)
+
+
+@pytest.mark.parametrize("family", ["scale", "rescale", "power rescale", "linear", "general linear", "rotation"])
+def test_the_hypothesis_of_theorem_1_holds_on_numbers_where_it_is_derived(family):
+    (lemma,) = theorem_1((FAMILIES | WITHOUT_A_CHARGE)[family][0]).lemmas
+    model = model_of(family, sgd())
+    assert {model.scalar(step.before) for step in lemma.steps} == {model.scalar(lemma.steps[-1].after)} == {0}
+    turned = model.values[ip.theta]
+    model.values[ip.theta] = turned + sp.ones(4, 1)
+    assert model.scalar(lemma.steps[0].before) != 0
 
 
 def test_a_wrong_fact_shows_on_numbers():

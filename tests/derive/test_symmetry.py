@@ -7,7 +7,7 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derive import Symmetry, SymmetryError, rescale, scale, translation
+from derive import Symmetry, SymmetryError, linear_symmetry, rescale, scale, translation
 from derive.equality import random_rationals
 from derive.symbols import group_parameter as s
 from derive.symmetry import _agreeing
@@ -161,6 +161,12 @@ NOT_SYMMETRIES = {
     "an exponential that is no group": ((A * sp.exp(s**2),), ZERO, "expected a group with identity 0"),
     "wrong identity": ((s * A,), ZERO, "expected the identity at s = 0"),
     "wrong identity of a translation": ((A + s,), ONE, "expected the identity at s = 1"),
+    "identity that is neither 0 nor 1": (
+        (s * A / 2,),
+        sp.Integer(2),
+        "identity: expected 0 or 1, got 2; symmetry_from_action",
+    ),
+    "complex generator": ((A * (-1) ** s,), ZERO, "expected a real generator"),
     "projective": ((A / (1 + s * A),), ZERO, "expected an action with an affine generator"),
     "nothing moves": ((A,), ZERO, "expected an action that moves the parameters"),
     "too many images": ((A, A), ONE, "expected one expression for each of the 1 coordinates"),
@@ -192,6 +198,68 @@ def test_the_form_is_written_as_a_reader_writes_it():
     assert translation().form_latex("g") == r"\langle g_{A}, 1\rangle"
     negative = Symmetry("inverse rescale", (A1, A2), (A1 / s, A2 * s), ONE)
     assert negative.form_latex("g") == "-|g_{A1}|^2 + |g_{A2}|^2"
+
+
+def test_coefficients_are_written_as_they_are():
+    k, m = sp.symbols("k m", real=True)
+    open_signs = Symmetry("mine", (A1, A2), (A1 * sp.exp(k * s), A2 * sp.exp((k - m) * s)), ZERO)
+    assert open_signs.form_latex("g") == r"k|g_{A1}|^2 + \left(k - m\right)|g_{A2}|^2"
+
+
+def test_coordinates_are_told_apart_by_what_differs_in_their_names():
+    x, y, ax, bx = sp.symbols("x y a_x b_x", real=True)
+    assert Symmetry("mine", (x, y), (x * s, y / s), ONE).form_latex("g") == "|g_{x}|^2 - |g_{y}|^2"
+    assert Symmetry("mine", (ax, bx), (ax * s, bx / s), ONE).labels == ("a_x", "b_x")
+    assert SHEAR.labels == ("A1", "A2")
+
+
+def test_a_symmetry_without_a_charge_is_written_without_one():
+    assert "Q" not in SHEAR._repr_latex_()
+    assert "Q" in scale()._repr_latex_()
+
+
+def test_an_action_without_a_closed_form_is_written_by_its_generator():
+    text = linear_symmetry([[0, 0, 1], [1, 0, 1], [0, 1, 0]])._repr_latex_()
+    assert r"\tfrac{d}{ds}\theta_{A1} = \theta_{A3}" in text
+
+
+# On arrays
+
+
+def test_action_and_generator_act_on_the_users_arrays():
+    import numpy as np
+
+    a, b = np.arange(6.0).reshape(2, 3), np.ones(4)
+    up, down = POWER_RESCALE.moved([a, b], 2)
+    assert np.array_equal(up, 4 * a)
+    assert np.array_equal(down, b / 8)
+    up, down = POWER_RESCALE.generated([a, b])
+    assert np.array_equal(up, 2 * a)
+    assert np.array_equal(down, -3 * b)
+    (shifted,) = translation().moved([a], 0.5)
+    assert np.array_equal(shifted, a + 0.5)
+    assert np.array_equal(translation().generated([a])[0], np.ones((2, 3)))
+    assert np.array_equal(SHEAR.moved([a, a[::-1]], 3)[0], a + 3 * a[::-1])
+
+
+def test_the_action_moves_arrays_along_its_generator():
+    boost = linear_symmetry([[1, 2], [2, -1]])
+    blocks, h = (0.3, -0.7), 1e-6
+    slopes = [(y - x) / (2 * h) for x, y in zip(boost.moved(blocks, -h), boost.moved(blocks, h), strict=True)]
+    assert slopes == pytest.approx(boost.generated(blocks), abs=1e-8)
+    assert slopes != pytest.approx(rescale().generated(blocks), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "blocks", "message"),
+    [
+        (rescale(), [1.0], "blocks: expected 2 of them"),
+        (linear_symmetry([[sp.Symbol("k", real=True)]]), [1.0], "blocks: expected a symmetry of numbers"),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused(symmetry, blocks, message):
+    with pytest.raises(SymmetryError, match=message):
+        symmetry.generated(blocks)
 
 
 @pytest.mark.parametrize("family", SYMMETRIES)
