@@ -206,7 +206,7 @@ class _Calculus:
         decay, momentum = (along.weight_decay, along.momentum) if isinstance(along, UpdateRule) else (sp.S.Zero, sp.S.Zero)
         if b.order <= order:
             raise UnsupportedError(f"along: expected a series of order {order + 1} for h^{order}, got one of {b.order}")
-        letters = set().union(decay.free_symbols, momentum.free_symbols, *(sp.sympify(x).free_symbols for x in b.values()))
+        letters = set().union(decay.free_symbols, momentum.free_symbols, *(x.free_symbols for x in b.values()))
         if isinstance(along, UpdateRule):
             letters |= along.dampening.free_symbols
         field = FracField([h, *sorted(letters - {h}, key=str)], sp.QQ)
@@ -252,7 +252,7 @@ class _Calculus:
         """F(D) x for a polynomial F."""
         total = self.zero
         for coefficient in coefficients(operator):
-            total, x = total + x.times(self.field.from_expr(sp.sympify(coefficient))), self.derivative(x)
+            total, x = total + x.times(self.field.from_expr(coefficient)), self.derivative(x)
         return total
 
     def form(self, function: sp.Expr) -> _Sum:
@@ -273,7 +273,7 @@ def _weighted(series: BSeries, field: Any, order: int) -> Iterator[tuple[RootedT
     """h^{|τ|−1} c(τ)/σ(τ), for the trees of which that is kept."""
     for tree, coefficient in series.items():
         if tree.order <= order + 1:
-            yield tree, field.from_expr(sp.sympify(coefficient) * h ** (tree.order - 1) / tree.symmetry)
+            yield tree, field.from_expr(coefficient * h ** (tree.order - 1) / tree.symmetry)
 
 
 def _products(left: Iterable[tuple[RootedTree, Any]], right: Iterable[tuple[RootedTree, Any]]) -> list[tuple[Pair, Any]]:
