@@ -1,12 +1,24 @@
 """Symbolic derivations for neural mechanics: symmetry + update rule -> law of the charge -> closed-form solution."""
 
 from derive.bseries import BSeries, SeriesError, b_series
+from derive.concrete_equation import ConcreteEquation
+from derive.concrete_loss import ConcreteLoss
 from derive.derivation import Derivation, DerivationError, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.gradient_series import GradientSplit, gradient_order, split_gradient
 from derive.law import Law, law
-from derive.modified_equation import ModifiedEquation, UnsupportedError, modified_flow, modified_loss
+from derive.linear_equation import LinearEquation
+from derive.modified_equation import ModifiedEquation, modified_flow, modified_loss
+from derive.momentum_manifold import (
+    DiscreteManifold,
+    MemorylessIteration,
+    ModifiedField,
+    discrete_manifold,
+    memoryless_iteration,
+    slow_flow,
+)
 from derive.multistep import LinearMultistep, heavy_ball, multistep, multistep_of, nesterov
+from derive.oscillator_equation import OscillatorEquation, oscillator
 from derive.pde_scheme import ModifiedPDE, Scheme, SchemeError, finite_difference, modified_pde
 from derive.relations import Relation, identity_of_order, noether, relations, theorem_1
 from derive.rendering import render
@@ -17,21 +29,29 @@ from derive.stochastic import ItoLaw, StochasticModifiedEquation, ito_law, stoch
 from derive.symmetry import Identity, Symmetry, SymmetryError, rescale, scale, translation
 from derive.tree_table import rooted_trees
 from derive.trees import RootedTree
-from derive.update_rule import UpdateRule, UpdateRuleError, gradient_flow, sgd
+from derive.update_rule import UnsupportedError, UpdateRule, UpdateRuleError, gradient_flow, sgd
+from derive.validity import Validity, validity
 
 __all__ = [
     "BSeries",
+    "ConcreteEquation",
+    "ConcreteLoss",
     "Derivation",
     "DerivationError",
     "DiscreteLaw",
+    "DiscreteManifold",
     "EpochLoss",
     "GradientSplit",
     "Identity",
     "ItoLaw",
     "Law",
+    "LinearEquation",
     "LinearMultistep",
+    "MemorylessIteration",
     "ModifiedEquation",
+    "ModifiedField",
     "ModifiedPDE",
+    "OscillatorEquation",
     "PartitionedRungeKutta",
     "Relation",
     "RootedTree",
@@ -48,9 +68,11 @@ __all__ = [
     "UnsupportedError",
     "UpdateRule",
     "UpdateRuleError",
+    "Validity",
     "b_series",
     "conserves_quadratic_invariants",
     "discrete_law",
+    "discrete_manifold",
     "epoch_loss",
     "finite_difference",
     "gradient_flow",
@@ -59,6 +81,7 @@ __all__ = [
     "identity_of_order",
     "ito_law",
     "law",
+    "memoryless_iteration",
     "modified_flow",
     "modified_loss",
     "modified_pde",
@@ -66,6 +89,7 @@ __all__ = [
     "multistep_of",
     "nesterov",
     "noether",
+    "oscillator",
     "partitioned",
     "relations",
     "render",
@@ -74,9 +98,11 @@ __all__ = [
     "runge_kutta",
     "scale",
     "sgd",
+    "slow_flow",
     "solve",
     "split_gradient",
     "stochastic_modified_equation",
     "theorem_1",
     "translation",
+    "validity",
 ]
