@@ -103,7 +103,7 @@ def read_loss(loss: Any, variables: Any = None) -> tuple[tuple[sp.Symbol, ...], 
     """(variables, loss). Without ``variables`` every symbol of the loss is one, in alphabetical order."""
     expr = exact_expression("loss", loss)
     names = sorted(expr.free_symbols, key=lambda x: x.name) if variables is None else variables
-    if not names:
+    if variables is None and not names:
         raise UnsupportedError(f"loss: expected an expression in the parameters, got the constant {expr}")
     return read_variables(names), expr
 

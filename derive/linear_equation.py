@@ -75,10 +75,10 @@ class LinearEquation:
 
     @property
     def conditions(self) -> tuple[sp.Expr, ...]:
-        """z > 0, and z real, for each multiplier that holds symbols: where one fails, there is no real equation."""
+        """z real, then z > 0, for each multiplier that holds symbols: where one fails, there is no real equation."""
         real = list(dict.fromkeys(z for z in self.multipliers if z.free_symbols and not z.has(sp.I)))
         roots = dict.fromkeys(power.base for z in real for power in z.atoms(sp.Pow) if power.exp == sp.S.Half)
-        return (*(z > 0 for z in real), *(base >= 0 for base in roots if base.free_symbols))
+        return (*(base >= 0 for base in roots if base.free_symbols), *(z > 0 for z in real))
 
     @property
     def validity(self) -> Validity:
