@@ -144,8 +144,11 @@ class DifferentialRing:
         return table
 
     def _derivative_with(self, row: dict[int, PolyElement], element: PolyElement) -> PolyElement:
-        parts = (element.diff(self.ring.gens[number]) * slope for number, slope in row.items())
-        return sum(parts, self.ring.zero)
+        total = self.ring.zero
+        for number, slope in row.items():
+            if part := element.diff(self.ring.gens[number]):
+                total += part if slope == 1 else part * slope
+        return total
 
     def derivative(self, element: PolyElement, variable: int) -> PolyElement:
         """∂/∂x_i, i = ``variable``."""

@@ -125,6 +125,9 @@ def linear_equation(rule: Method, field: Any, variables: Any = None) -> LinearEq
     P, J = bordered.jordan_form()
     multipliers = tuple(_expect_flow(sp.cancel(z.subs(_eigenvalue, a)), a) for a in J.diagonal())
     logarithm = (P * _logarithm(z, J) * P.inv()).applyfunc(lambda entry: _collected(entry / step))
+    if logarithm.has(sp.nan, sp.oo, sp.zoo):
+        raise UnsupportedError(f"field: expected a logarithm that exists, got a defective {force} just where the "
+                               "roots of the rule meet; take a smaller step")  # fmt: skip
     n = len(names)
     constant = logarithm[:n, n:] if bordered.shape[0] > n else sp.zeros(n, 1)
     return LinearEquation(

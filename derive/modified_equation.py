@@ -246,7 +246,8 @@ def modified_flow(rule: Any, order: Any = 1, *, field: Given = None, loss: Given
       vertices comes with h^{n−1}, so order p has the trees of up to p + 1 vertices; ``method.modified_equation(n)`` and
       ``method.slow_flow(n)`` count vertices.
     * With ``field={x: …, y: …}`` (or a list with ``variables``) or ``loss``, where f = −∇L: the field, of first order in
-      time; for momentum the slow flow. ``order=sympy.oo`` is exact for a linear field.
+      time. For an update rule f stands in the place of −g, and weight decay takes λθ off it. For momentum it is the slow
+      flow. ``order=sympy.oo`` is exact for a linear field.
 
     >>> from derive.update_rule import sgd
     >>> modified_flow(sgd(momentum=True, weight_decay=False)).time_coefficients

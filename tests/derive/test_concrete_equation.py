@@ -2,6 +2,8 @@
 
 import pytest
 import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from derive import (
     ConcreteEquation,
@@ -108,6 +110,20 @@ def test_so_they_do_with_symbols_for_momentum_and_in_the_field():
     found = modified_flow(heavy_ball(beta), field=field, order=2).field
     differences = [a - b for a, b in zip(found, by_trees.subs(elementary_differentials.h, h), strict=True)]
     assert [sp.cancel(d) for d in differences] == [0, 0]
+
+
+coefficients = st.fractions(min_value=-2, max_value=2, max_denominator=5).map(lambda f: R(f.numerator, f.denominator))
+polynomials = st.lists(coefficients, min_size=6, max_size=6).map(
+    lambda c: sp.Add(*(k * m for k, m in zip(c, (1, x, y, x * y, x**2, y**3), strict=True)))
+)
+
+
+@given(first=polynomials, second=polynomials, name=st.sampled_from(["euler", "midpoint", "ralston", "implicit_midpoint"]))
+@settings(max_examples=8)
+def test_so_they_do_on_any_polynomial_field(first, second, name):
+    by_trees = evaluated(runge_kutta(name).modified_equation(3), (sp.Matrix([first, second]),), is_map=False)
+    found = modified_flow(runge_kutta(name), field={x: first, y: second}, order=2).field
+    assert same(found, by_trees.subs(elementary_differentials.h, h))
 
 
 SMOOTH = {

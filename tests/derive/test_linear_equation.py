@@ -136,6 +136,7 @@ def test_conditions_say_where_momentum_leaves_the_real_axis():
         (sgd(lr=R(1, 2), weight_decay=False), {x: -x, y: -3 * y}, "eigenvector of -3 by a positive number, got -1/2"),
         (sgd(lr=R(1, 2), weight_decay=False), {x: -x, y: -2 * y}, "eigenvector of -2 by a positive number, got 0"),
         (sgd(lr=R(3, 10), momentum=R(1, 4), weight_decay=False), {x: -x}, "eigenvector of -1 by a positive number"),
+        (sgd(lr=R(1, 4), momentum=R(1, 4), weight_decay=False), {x: y - x, y: -y}, "just where the roots of the rule meet"),
         (PLAIN, {x: -(x**2)}, "expected a linear field"),
         (runge_kutta("euler"), {x: sp.exp(x)}, "expected a linear field"),
     ],
@@ -143,6 +144,12 @@ def test_conditions_say_where_momentum_leaves_the_real_axis():
 def test_where_there_is_no_real_flow_it_is_refused(rule, field, message):
     with pytest.raises(UnsupportedError, match=message):
         modified_flow(rule, field=field, order=sp.oo)
+
+
+def test_exactly_critical_momentum_still_has_a_flow():
+    """ηλ = (1 − √β)² = 1/4: both roots are 1/2."""
+    critical = sgd(lr=R(1, 4), momentum=R(1, 4), weight_decay=False)
+    assert modified_flow(critical, field={x: -x}, order=sp.oo).matrix[0, 0] == 4 * sp.log(R(1, 2))
 
 
 def test_it_is_a_frozen_value_and_shows_as_latex():
