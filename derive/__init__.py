@@ -3,13 +3,25 @@
 from derive.action import symmetry_from_action
 from derive.bseries import BSeries, SeriesError, b_series
 from derive.charge_series import ChargeSeries, charge_rate, tree_residual
+from derive.concrete_equation import ConcreteEquation
+from derive.concrete_loss import ConcreteLoss
 from derive.derivation import Derivation, DerivationError, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.families import GeneralLinear, general_linear, linear_symmetry, power_rescale
 from derive.gradient_series import GradientSplit, gradient_order, split_gradient
 from derive.law import Law, law
-from derive.modified_equation import ModifiedEquation, UnsupportedError, modified_flow, modified_loss
+from derive.linear_equation import LinearEquation
+from derive.modified_equation import ModifiedEquation, modified_flow, modified_loss
+from derive.momentum_manifold import (
+    DiscreteManifold,
+    MemorylessIteration,
+    ModifiedField,
+    discrete_manifold,
+    memoryless_iteration,
+    slow_flow,
+)
 from derive.multistep import LinearMultistep, heavy_ball, multistep, multistep_of, nesterov
+from derive.oscillator_equation import OscillatorEquation, oscillator
 from derive.pde_scheme import ModifiedPDE, Scheme, SchemeError, finite_difference, modified_pde
 from derive.relations import Relation, identity_of_order, noether, relations, theorem_1
 from derive.rendering import render
@@ -20,23 +32,31 @@ from derive.stochastic import ItoLaw, StochasticModifiedEquation, ito_law, stoch
 from derive.symmetry import Identity, Symmetry, SymmetryError, rescale, scale, translation
 from derive.tree_table import rooted_trees
 from derive.trees import RootedTree
-from derive.update_rule import UpdateRule, UpdateRuleError, gradient_flow, sgd
+from derive.update_rule import UnsupportedError, UpdateRule, UpdateRuleError, gradient_flow, sgd
+from derive.validity import Validity, validity
 
 __all__ = [
     "BSeries",
     "ChargeSeries",
+    "ConcreteEquation",
+    "ConcreteLoss",
     "Derivation",
     "DerivationError",
     "DiscreteLaw",
+    "DiscreteManifold",
     "EpochLoss",
     "GeneralLinear",
     "GradientSplit",
     "Identity",
     "ItoLaw",
     "Law",
+    "LinearEquation",
     "LinearMultistep",
+    "MemorylessIteration",
     "ModifiedEquation",
+    "ModifiedField",
     "ModifiedPDE",
+    "OscillatorEquation",
     "PartitionedRungeKutta",
     "Relation",
     "RootedTree",
@@ -53,10 +73,12 @@ __all__ = [
     "UnsupportedError",
     "UpdateRule",
     "UpdateRuleError",
+    "Validity",
     "b_series",
     "charge_rate",
     "conserves_quadratic_invariants",
     "discrete_law",
+    "discrete_manifold",
     "epoch_loss",
     "finite_difference",
     "general_linear",
@@ -67,6 +89,7 @@ __all__ = [
     "ito_law",
     "law",
     "linear_symmetry",
+    "memoryless_iteration",
     "modified_flow",
     "modified_loss",
     "modified_pde",
@@ -74,6 +97,7 @@ __all__ = [
     "multistep_of",
     "nesterov",
     "noether",
+    "oscillator",
     "partitioned",
     "power_rescale",
     "relations",
@@ -83,6 +107,7 @@ __all__ = [
     "runge_kutta",
     "scale",
     "sgd",
+    "slow_flow",
     "solve",
     "split_gradient",
     "stochastic_modified_equation",
@@ -90,4 +115,5 @@ __all__ = [
     "theorem_1",
     "translation",
     "tree_residual",
+    "validity",
 ]

@@ -24,15 +24,15 @@ from derive.bseries import BSeries, flow
 from derive.laurent_series import laurent_series
 from derive.law import Law
 from derive.law_series import recurrence
-from derive.modified_equation import UnsupportedError, h
 from derive.multistep import multistep_of
 from derive.operator_calculus import coefficients, read_operators
 from derive.symbols import Q
 from derive.symbols import derivative as D
 from derive.symbols import shift as E
+from derive.symbols import step_size as h
 from derive.symmetry import Symmetry
 from derive.trees import RootedTree
-from derive.update_rule import UpdateRule
+from derive.update_rule import UnsupportedError, UpdateRule
 
 Pair = tuple[RootedTree, RootedTree]
 Terms = dict[Pair | None, Any]

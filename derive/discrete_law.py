@@ -18,11 +18,10 @@ from derive import symbols
 from derive.derivation import Derivation, DerivationError, Step
 from derive.equality import vanishes
 from derive.inner_product import bilinear
-from derive.modified_equation import UnsupportedError
 from derive.symbols import shift as E
 from derive.symbols import step as n
 from derive.symmetry import Symmetry
-from derive.update_rule import UpdateRule
+from derive.update_rule import UnsupportedError, UpdateRule
 
 Q_n, C_n = sp.symbols("Q_n C_n", real=True)
 DRIVES = {name: sp.Symbol(letter, real=True) for name, letter in

@@ -9,6 +9,7 @@ so what is derived here holds for a network of any size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import sympy as sp
@@ -34,6 +35,29 @@ _LATEX = {
     theta_ddot: r"\ddot\theta",
     next_velocity: "v_{+}",
 }
+
+
+def time_derivative(letter: sp.Symbol, order: int) -> sp.Symbol:
+    """The letter of the k-th derivative along training, with k primes.
+
+    >>> time_derivative(theta, 2) == theta_ddot, time_derivative(gradient, 3)
+    (True, g''')
+    """
+    return sp.Symbol(letter.name + "'" * order, commutative=False) if order else letter
+
+
+def _letter_latex(letter: sp.Symbol) -> str:
+    """Derivatives in time with dots, those of the loss with nablas, other letters by name."""
+    if letter in _LATEX:
+        return _LATEX[letter]
+    name = letter.name.rstrip("'")
+    primes = len(letter.name) - len(name)
+    if primes:
+        body = _letter_latex(sp.Symbol(name, commutative=False))
+        return rf"\{'d' * primes}ot{{{body}}}" if primes <= 3 else rf"{body}^{{({primes})}}"
+    if "L[" in name:
+        return re.sub(r"D(\d+)L", r"\\nabla^{\1}L", name).replace("theta", r"\theta").replace("*", r"\,")
+    return name
 
 
 class Inner(sp.Expr):
@@ -62,7 +86,7 @@ def word_latex(word: sp.Expr) -> str:
     if word.is_Add:
         scaled = ((sp.latex(c), word_latex(w)) for w, c in words(word).items())
         return " + ".join(w if c == "1" else rf"\left({c}\right) {w}" for c, w in scaled)
-    return " ".join(_LATEX.get(letter, str(letter)) for letter in word_letters(word))
+    return " ".join(map(_letter_latex, word_letters(word)))
 
 
 def word_letters(word: sp.Expr) -> tuple[sp.Symbol, ...]:

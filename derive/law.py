@@ -18,7 +18,7 @@ from derive import symbols
 from derive.derivation import Derivation, DerivationError
 from derive.equality import vanishes
 from derive.law_series import law_of_all_orders, law_of_order, recurrence
-from derive.modified_equation import ModifiedEquation, UnsupportedError, flow_limit, modified_flow, modified_loss
+from derive.modified_equation import ModifiedEquation, flow_limit, modified_flow, modified_loss
 from derive.operator_calculus import coefficients, factored, operator_on, read_operators
 from derive.projection import drop_weight_decay_squared, project
 from derive.symbols import Q
@@ -26,7 +26,7 @@ from derive.symbols import derivative as D
 from derive.symbols import shift as E
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
-from derive.update_rule import UpdateRule
+from derive.update_rule import UnsupportedError, UpdateRule
 
 Form = Literal["gradient flow", "modified loss", "modified flow", "slow flow", "all orders"]
 

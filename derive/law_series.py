@@ -20,12 +20,12 @@ from derive import symbols
 from derive.derivation import Derivation, Step
 from derive.discrete_law import DiscreteLaw, discrete_law
 from derive.laurent_series import laurent_series
-from derive.modified_equation import h
 from derive.operator_calculus import factored, operator_on
 from derive.special_functions import squared_arccosh1p
 from derive.symbols import Q
 from derive.symbols import derivative as D
 from derive.symbols import shift as E
+from derive.symbols import step_size as h
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
 from derive.update_rule import UpdateRule

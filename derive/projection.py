@@ -7,10 +7,11 @@ import sympy as sp
 from derive import inner_product as ip
 from derive import symbols
 from derive.derivation import DerivationError, Step
-from derive.modified_equation import ModifiedEquation, UnsupportedError
+from derive.modified_equation import ModifiedEquation
 from derive.symbols import Q
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
+from derive.update_rule import UnsupportedError
 
 
 def project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, tuple[Step, ...]]:

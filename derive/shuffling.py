@@ -19,7 +19,7 @@ import sympy as sp
 from derive import inner_product as ip
 from derive import symbols
 from derive.derivation import Derivation, Step
-from derive.modified_equation import UnsupportedError
+from derive.update_rule import UnsupportedError
 
 Sampling = Literal["reshuffling", "independent"]
 

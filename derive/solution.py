@@ -17,10 +17,10 @@ from derive import symbols
 from derive.discrete_law import discrete_law
 from derive.equality import rational_normal_form, vanishes
 from derive.law import Law
-from derive.modified_equation import UnsupportedError
 from derive.special_functions import damped_cosh, damped_sinhc
 from derive.symbols import past as tau
 from derive.symbols import time as t
+from derive.update_rule import UnsupportedError
 
 Start = Literal["rest", "first step", "free"]
 

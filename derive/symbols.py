@@ -31,6 +31,8 @@ past = sp.Symbol("tau", nonnegative=True)
 derivative = sp.Symbol("D", commutative=True)
 shift = sp.Symbol("E", nonzero=True)
 group_parameter = sp.Symbol("s", positive=True)
+step_size = sp.Symbol("h", positive=True)
+"""h = η(1−α) while a series in it is taken, and the step of a method that has no learning rate."""
 
 rate = sp.Symbol("kappa", nonnegative=True)
 """κ of a relaxation e^{−κt}."""

@@ -27,6 +27,10 @@ class UpdateRuleError(ValueError):
     """Hyper-parameters that no such update rule has."""
 
 
+class UnsupportedError(ValueError):
+    """A combination that the theory, or this version, does not cover."""
+
+
 @dataclass(frozen=True)
 class UpdateRule:
     """SGD as in ``torch.optim.SGD``: with G_n = g_n + λθ_n,

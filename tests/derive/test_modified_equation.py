@@ -1,5 +1,6 @@
 """Equations of learning: known answers, and the order at which they follow the map, tested on both sides."""
 
+import re
 from functools import cache
 
 import mpmath
@@ -8,11 +9,22 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from derive import UnsupportedError, gradient_flow, modified_flow, modified_loss, sgd
+from derive import (
+    RootedTree,
+    UnsupportedError,
+    gradient_flow,
+    heavy_ball,
+    modified_flow,
+    modified_loss,
+    partitioned,
+    runge_kutta,
+    sgd,
+)
 from derive import inner_product as ip
-from derive.derivation import Step
+from derive.derivation import DerivationError, Step
 from derive.modified_equation import directional_derivative, flow_limit
 from derive.symbols import dampening as alpha
+from derive.symbols import derivative, step_size
 from derive.symbols import lr as eta
 from derive.symbols import momentum as beta
 from derive.symbols import weight_decay as lam
@@ -144,6 +156,88 @@ def test_the_opposite_correction_would_be_seen():
     assert slope(lambda step: local_error(wrong, step), STEPS) == pytest.approx(2, abs=0.1)
 
 
+# Beyond first order, in words
+
+u = sp.Symbol("u", real=True)
+SCALAR_LOSS = u**2 / 2 + u**4 / 3 - u**5 / 7
+
+
+def spelled(word):
+    """A word on a loss of one parameter: ``D3L[H*g, theta]`` is the third derivative of L times L''L'θ."""
+    text, values = str(word), {"g": SCALAR_LOSS.diff(u), "H": SCALAR_LOSS.diff(u, 2), "theta": u}
+
+    def multiplied(factors):
+        pairs = (factor.partition("^") for factor in factors.replace("**", "^").split("*"))
+        return sp.prod(values[base] ** int(power or 1) for base, _, power in pairs)
+
+    while inner := re.search(r"D(\d)L\[([^\[\]]*)\]", text):
+        name = f"#{len(values)}"
+        values[name] = SCALAR_LOSS.diff(u, int(inner[1])) * sp.prod(map(multiplied, inner[2].split(", ")))
+        text = text.replace(inner[0], name, 1)
+    return multiplied(text)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_the_words_of_every_order_say_what_the_concrete_equation_says(order):
+    decayed = sgd(weight_decay=sp.Rational(1, 3))
+    concrete = modified_loss(decayed, loss=SCALAR_LOSS, variables=(u,), order=order)
+    words = ip.words(modified_loss(decayed, order=order).field)
+    assert sp.expand(sum(c * spelled(word) for word, c in words.items()) - concrete.field[0]) == 0
+
+
+def test_the_second_order_in_words_is_the_known_field():
+    """θ' = −[g + η/2 Hg + η²(H²g/3 + ∇³L[g,g]/12)]."""
+    third = sp.Symbol("D3L[g, g]", commutative=False)
+    field = modified_loss(sgd(weight_decay=False), order=2).field
+    assert same(field, -g - eta / 2 * H * g - eta**2 * (H * H * g / 3 + third / 12))
+
+
+def test_the_derivation_of_a_higher_order_refuses_another_field():
+    (lemma,) = modified_loss(sgd(weight_decay=False), order=3).derivation.lemmas
+    (step,) = lemma.steps
+    with pytest.raises(DerivationError, match="backward error"):
+        Step(step.before, step.after + eta**4 * H * H * H * g / 100, step.rule, step.reason)
+
+
+@pytest.mark.parametrize("order", range(1, 8))
+def test_the_ladder_of_the_heavy_ball_is_one_plus_or_minus_beta_over_a_factorial(order):
+    ladder = modified_flow(sgd(momentum=True), order=order).time_coefficients
+    known = [eta ** (k - 1) * (1 + (-1) ** k * beta) / sp.factorial(k) for k in range(1, order + 2)]
+    assert [sp.expand(c - expected) for c, expected in zip(ladder, known, strict=True)] == [0] * (order + 1)
+
+
+def test_the_expansion_of_the_ladder_is_checked_when_it_is_made():
+    (lemma,) = modified_flow(sgd(momentum=True), order=3).derivation.lemmas
+    (step,) = lemma.steps
+    with pytest.raises(DerivationError, match="Taylor expansion"):
+        Step(step.before, step.after + step_size**3 * derivative**4, step.rule, step.reason, (), step.dropped)
+
+
+def test_coefficients_are_those_of_the_slow_flow_with_their_known_numerators():
+    coefficients = modified_flow(sgd(momentum=True), order=2).coefficients
+    known = {"t": 1, "[t]": (1 + beta) / 2, "[[t]]": (1 + 4 * beta + beta**2) / 3, "[t,t]": (1 + 10 * beta + beta**2) / 6}
+    for tree, numerator in known.items():
+        n = RootedTree.parse(tree).order
+        assert sp.cancel(coefficients[tree] - (-1) ** (n - 1) * numerator / (1 - beta) ** (2 * n - 1)) == 0
+    assert dict(flow_limit(gradient_flow()).coefficients) == {RootedTree(): 1}
+
+
+def test_order_counts_powers_of_the_step_for_every_kind_of_method():
+    for method in (runge_kutta("midpoint"), heavy_ball(beta), sgd(momentum=True)):
+        assert modified_flow(method, order=3).coefficients.order == 4
+    to_nine_vertices = modified_flow(runge_kutta("midpoint"), order=8).coefficients
+    assert to_nine_vertices == runge_kutta("midpoint").modified_equation(9)
+    assert sum(to_nine_vertices.values()) == sp.Rational(19063, 26880)  # BSeries.jl
+    assert modified_flow(sgd(), order=0).form == "gradient flow"
+
+
+def test_beyond_the_first_order_latex_has_dots_and_nablas():
+    shown = modified_flow(sgd(momentum=True, nesterov=True), order=3)._repr_latex_()
+    assert r"\theta^{(4)}" in shown
+    assert r"\ddot{g}" in shown
+    assert r"\nabla^{3}L[H\,g, g]" in modified_loss(sgd(weight_decay=False), order=3)._repr_latex_()
+
+
 # Modified flow: along an eigenvector of curvature A the map multiplies by z and the flow by e^{hs}
 
 SETTINGS = {
@@ -169,20 +263,24 @@ def slow_multiplier(rule, step):
     return sp.log(max(roots)) / rule.step_size.subs(numbers_at(step))
 
 
-def slow_rate(rule, step):
-    """The root s near −curvature/(1−β) of Σ c_k s^k = −curvature·(gain)(s)."""
-    equation, s = modified_flow(rule), sp.Symbol("s")
+def slow_rate(rule, step, order):
+    """The root s near −curvature/(1−β) of Σ c_k s^k = the pull on e^{st}, on which g^(k) is curvature·s^k."""
+    equation, s = modified_flow(rule, order=order), sp.Symbol("s")
     words = ip.words(equation.field.subs(numbers_at(step)))
-    pull = words[g] * CURVATURE + s * words.get(H * theta_dot, 0) * CURVATURE
+    letters = {g: 0, H * theta_dot: 1} | {ip.time_derivative(g, k): k for k in range(2, order + 1)}
+    pull = sum(words.get(word, 0) * CURVATURE * s**k for word, k in letters.items())
     left = sum(c.subs(numbers_at(step)) * s**k for k, c in enumerate(equation.time_coefficients, start=1))
-    return max(sp.Poly(left - pull, s).nroots(n=50), key=sp.re)
+    start = -CURVATURE / equation.time_coefficients[0].subs(numbers_at(step))
+    return min(sp.Poly(left - pull, s).nroots(n=50), key=lambda root: abs(root - start))
 
 
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_the_modified_flow_has_the_slow_rate_of_the_map_up_to_second_order_and_no_further(kind):
+def test_the_modified_flow_has_the_slow_rate_of_the_map_up_to_its_order_and_no_further(kind, order):
     rule = sgd(**SETTINGS[kind], weight_decay=False)
-    observed = slope(lambda step: abs(slow_rate(rule, step) - slow_multiplier(rule, step)), (STEPS[0] / 64, STEPS[1] / 64))
-    assert observed == pytest.approx(2, abs=0.1)
+    steps = (STEPS[0] / 64, STEPS[1] / 64)
+    observed = slope(lambda step: abs(slow_rate(rule, step, order) - slow_multiplier(rule, step)), steps)
+    assert observed == pytest.approx(order + 1, abs=0.1)
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -200,9 +298,14 @@ def test_the_flow_limit_has_it_up_to_first_order_only(kind):
     ("derive", "rule", "order", "message"),
     [
         (modified_loss, sgd(momentum=True), 1, "modified_loss covers plain SGD, got momentum; use modified_flow"),
-        (modified_loss, sgd(), 2, "order: modified_loss is derived to order 1, got 2"),
-        (modified_loss, sgd(), 0, "order: modified_loss is derived to order 1, got 0"),
-        (modified_flow, sgd(momentum=True), 2, "order: modified_flow is derived to order 1, got 2"),
+        (modified_loss, runge_kutta("rk4"), 1, "loss: expected a loss for a method other than sgd"),
+        (modified_loss, sgd(), 0, "order: expected the highest power of h to keep, a whole number from 1 on .*, got 0"),
+        (modified_loss, sgd(), 1.5, "order: expected .*, got 1.5"),
+        (modified_loss, sgd(), sp.oo, "order: expected a number of powers of h, got oo; all orders are for"),
+        (modified_flow, sgd(momentum=True), -1, "order: expected .* from 0 on .*, got -1"),
+        (modified_flow, sgd(momentum=True), True, "order: expected .*, got True"),
+        (modified_flow, gradient_flow(), 1, "rule: expected a rule with steps, got a gradient flow"),
+        (modified_flow, partitioned("symplectic_euler"), 1, "rule: expected sgd.*, got PartitionedRungeKutta"),
     ],
 )
 def test_what_is_not_derived_is_refused(derive, rule, order, message):
