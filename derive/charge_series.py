@@ -67,7 +67,7 @@ class ChargeSeries:
     def _repr_latex_(self) -> str:
         terms = [rf"\left({sp.latex(self.of_charge)}\right) Q"] if self.of_charge != 0 else []
         terms += [
-            rf"\left({sp.latex(c)}\right)\langle F({u.latex()}), F({v.latex()})\rangle_M" for (u, v), c in self.of_pairs
+            rf"\left({sp.latex(c)}\right)\langle F({u.latex}), F({v.latex})\rangle_M" for (u, v), c in self.of_pairs
         ]
         return f"${' + '.join(terms) or '0'}$"
 
@@ -143,7 +143,7 @@ class _Sum:
         found: Terms = {}
         for key, coefficient in terms:
             if key is not None and key[0].sort_key < key[1].sort_key:
-                key = key[::-1]
+                key = (key[1], key[0])
             found[key] = found[key] + coefficient if key in found else coefficient
         short = ((key, _truncated(c, order)) for key, c in found.items())
         return cls({key: c for key, c in short if c != 0}, order)

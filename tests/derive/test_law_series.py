@@ -272,3 +272,10 @@ def test_laws_of_higher_order_are_written_with_their_derivatives():
     assert "Q^{(3)}" in found._repr_latex_()
     assert r"\operatorname{arccosh}^2" in law(scale(), sgd(momentum=True), sp.oo)._repr_latex_()
     assert Q.diff(t, 3) in found.equation.lhs.atoms(sp.Derivative)
+
+
+def test_a_rate_by_trees_is_written_with_their_pictures():
+    rate = charge_rate(scale(), sgd(), 1)
+    assert str(rate) == "(-2*lambda*(h*lambda + 1))*Q + (h)*<F(t), F(t)>"
+    assert rate._repr_latex_().count(r"\langle F(") == 1
+    assert str(charge_rate(translation(), sgd(weight_decay=False), 1)) == "0"
