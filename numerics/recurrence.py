@@ -1,0 +1,187 @@
+"""x_{n+1} = A_n x_n + B_n f_n over arrays of shape (steps, neurons), at about the speed at which they can be read.
+
+A block of steps is one linear map of the state before it and of its drives: x_b = Φ x_a + Σ_{a≤i<b} W_i f_i, with W_i the
+product of the transitions after step i, times B_i. Hence two ways through the array:
+
+* few steps kept: a block ends at each of them, and Σ W_i f_i is k weighted sums of its rows. The drives are read once,
+  summed in their own dtype inside a block (at most :data:`LONG` terms) and in float64 from block to block;
+* many kept: all steps of :data:`SHORT` blocks, one matrix product in float64 each.
+
+What a step needs is known beforehand, so a schedule costs no more than constants. Neurons with hyper-parameters of their
+own are stepped one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from numerics.step_matrices import Floats, StepMatrices
+
+LONG, SHORT = 128, 8
+"""Steps in a block where few, and where many are kept; both from benchmarks/propagate.py, as are the next two."""
+COLUMNS = 4096, 10_000
+"""Neurons taken at a time where few, and where many steps are kept: state and samples stay in the cache."""
+
+
+def recur(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
+    """State after the steps that ``drives`` and matrices are given for; what is kept is written to ``out``.
+
+    Parameters
+    ----------
+    steps
+        A and B, one a step and, for neurons that differ, one a neuron.
+    state
+        Float64, shape ``(k, neurons)``.
+    drives
+        Samples of shape ``(steps, neurons)`` for each column of B.
+    keep, out
+        Increasing, from 1 on: after which steps the first component of the state goes to the rows of ``out``.
+    """
+    if steps.per_neuron:
+        return _one_by_one(steps, state, drives, keep, out)
+    many = keeps_many(keep, len(steps.transition))
+    return (_every_step if many else _block_ends)(steps, state, drives, keep, out)
+
+
+def keeps_many(keep: Floats, total: int) -> bool:
+    """Whether blocks that end at every kept step would be shorter than those of which all steps are computed."""
+    return len(keep) * SHORT > total
+
+
+def block_weights(steps: StepMatrices, starts: Floats, stops: Floats) -> tuple[Floats, Floats]:
+    """(Φ, W) of blocks: x_stop = Φ x_start + Σ_i W_i f_i, with i counted from the start.
+
+    ``starts`` and ``stops`` have shape ``(blocks,)``; Φ is ``(blocks, k, k)``, W ``(blocks, k, longest, drives)``, with
+    zeros beyond the end of a shorter block.
+
+    Three steps of x ← x/2 + f weigh the drives by 1/4, 1/2, 1:
+
+    >>> halves = StepMatrices(np.full((3, 1, 1), 0.5), np.ones((3, 1, 1)))
+    >>> flow, weights = block_weights(halves, np.array([0]), np.array([3]))
+    >>> flow.ravel(), weights.ravel()
+    (array([0.125]), array([0.25, 0.5 , 1.  ]))
+    """
+    k, drives = steps.gain.shape[-2:]
+    flow = np.broadcast_to(np.eye(k), (len(starts), k, k)).copy()
+    weights = np.zeros((len(starts), k, int((stops - starts).max(initial=0)), drives))
+    for back in range(1, weights.shape[2] + 1):
+        step = stops - back
+        inside = np.flatnonzero(step >= starts)
+        n = step[inside]
+        weights[inside, :, n - starts[inside]] = flow[inside] @ steps.gain[n]
+        flow[inside] = flow[inside] @ steps.transition[n]
+    return flow, weights
+
+
+def block_edges(keep: Floats, total: int) -> Floats:
+    """0, every kept step, the end, and as many between as leave no block longer than :data:`LONG`.
+
+    >>> block_edges(np.array([3]), 200).tolist()
+    [0, 3, 101, 200]
+    """
+    ends = np.union1d([0, total], keep).astype(int)
+    gaps = zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+    return np.concatenate([[0], *(np.linspace(a, b, -(-(b - a) // LONG) + 1).astype(int)[1:] for a, b in gaps)])
+
+
+# Few steps kept
+
+
+def _block_ends(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
+    edges = block_edges(keep, len(steps.transition))
+    flow, weights = block_weights(steps, edges[:-1], edges[1:])
+    by_drive = [_in_dtype(weights[..., j], array) for j, array in enumerate(drives)]
+    rows = {step: row for row, step in enumerate(keep.tolist())}
+    state = np.array(state)
+    for block, (first, last) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        for columns in _tiles(state.shape[1], COLUMNS[0]):
+            moved = flow[block] @ state[:, columns]
+            for weight, samples in zip(by_drive, drives, strict=True):
+                moved += _weighted_sums(weight[block, :, : last - first], samples[first:last, columns])
+            state[:, columns] = moved
+        if last in rows:
+            out[rows[last]] = state[0]
+    return state
+
+
+def _tiles(neurons: int, wide: int) -> list[slice]:
+    return [slice(left, min(left + wide, neurons)) for left in range(0, neurons, wide)]
+
+
+def _in_dtype(weights: Floats, samples: Floats) -> Floats:
+    """Weights in float32 for samples of that precision or less, where they fit; otherwise in float64."""
+    single = samples.dtype.kind == "f" and samples.dtype.itemsize <= 4
+    if not single or not np.abs(weights).max(initial=0) < 1e18:
+        return weights
+    return np.where(np.abs(weights) < 1e-30, 0, weights).astype(np.float32)
+
+
+def _weighted_sums(weights: Floats, samples: Floats) -> Floats:
+    """``weights @ samples`` row by row: BLAS then streams the samples, which it would pack for a matrix of few rows."""
+    samples = samples.astype(weights.dtype, copy=False)
+    if samples.dtype.itemsize not in samples.strides:  # BLAS wants steps or neurons side by side
+        samples = np.ascontiguousarray(samples)
+    if _hides(weights, samples):
+        return np.full((len(weights), samples.shape[1]), np.nan)
+    return np.stack([row @ samples for row in weights])
+
+
+def _hides(weights: Floats, samples: Floats) -> bool:
+    """Whether a sample that is not finite has no weight at all, where BLAS may pass over it."""
+    unweighted = ~weights.any(axis=0)
+    return bool(unweighted.any()) and not np.isfinite(samples[unweighted]).all()
+
+
+# Many steps kept
+
+
+def _every_step(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
+    blocks, state = _block_maps(steps), np.array(state)
+    for columns in _tiles(state.shape[1], COLUMNS[1]):
+        moved = state[:, columns]
+        for first, last, matrix in blocks:
+            samples = [array[first:last, columns] for array in drives]
+            course = matrix @ np.concatenate([moved, *samples], dtype=np.float64)
+            hidden = any(_hides(matrix[:, at : at + last - first], x) for at, x in _placed(samples, len(moved)))
+            if hidden or not np.isfinite(course).all():  # so that it is seen at the end
+                course[:] = np.nan
+            rows = slice(*np.searchsorted(keep, [first, last], side="right"))
+            all_kept = rows.stop - rows.start == last - first
+            out[rows, columns] = course[: last - first] if all_kept else course[keep[rows] - first - 1]
+            moved = course[last - first - 1 :]
+        state[:, columns] = moved
+    return state
+
+
+def _placed(samples: Sequence[Floats], start: int) -> list[tuple[int, Floats]]:
+    """Each array of samples with the place of its first row below the state."""
+    return [(start + j * len(array), array) for j, array in enumerate(samples)]
+
+
+def _block_maps(steps: StepMatrices) -> list[tuple[int, int, Floats]]:
+    """(first, last, M): M takes [x; drives] to the first component after each step, then the others at the end."""
+    stops = np.arange(1, len(steps.transition) + 1)
+    flow, weights = block_weights(steps, (stops - 1) // SHORT * SHORT, stops)
+    maps = []
+    for first in range(0, len(stops), SHORT):
+        last = min(first + SHORT, len(stops))
+        by_drive = np.moveaxis(weights[first:last, :, : last - first], 3, 2)
+        every = np.concatenate([flow[first:last], by_drive.reshape(*flow[first:last].shape[:2], -1)], axis=2)
+        maps.append((first, last, np.concatenate([every[:, 0], every[-1, 1:]])))
+    return maps
+
+
+# Neurons that differ
+
+
+def _one_by_one(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
+    rows = {step: row for row, step in enumerate(keep.tolist())}
+    for n, (A, B) in enumerate(zip(steps.transition, steps.gain, strict=True), start=1):
+        state = np.einsum("nij,jn->in", A, state)
+        for j, array in enumerate(drives):
+            state += B[:, :, j].T * array[n - 1]
+        if n in rows:
+            out[rows[n]] = state[0]
+    return state
