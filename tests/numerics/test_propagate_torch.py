@@ -8,8 +8,18 @@ torch = pytest.importorskip("torch")
 from numerics import PropagationError, advance, propagate, start  # noqa: E402
 from tests.numerics.test_streaming import CONTINUOUS, DISCRETE, KEPT, KNOWN, NEURONS, STEPS, cosine, forcing  # noqa: E402
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+DEVICES = [
+    "cpu",
+    "cpu, with gradients",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+]
 CASES = {"discrete": (DISCRETE, "direction", {}), "continuous": (CONTINUOUS, "velocity", {"step_size": 0.1})}
+
+
+def on(device, values, dtype=torch.float64):
+    """A tensor; one that a gradient is asked of goes the way of a GPU's."""
+    place, _, gradients = device.partition(", ")
+    return torch.tensor(values, device=place).to(dtype).requires_grad_(bool(gradients) and dtype.is_floating_point)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -19,30 +29,31 @@ def test_tensors_give_the_values_of_arrays(device, keep, case):
     law, form, more = CASES[case]
     known = KNOWN | {"lr": cosine() + 0.01}
     ours = propagate(law, np.ones(NEURONS), {form: forcing()}, keep=keep, **known, **more)
-    samples = torch.tensor(forcing(), device=device)
+    samples = on(device, forcing())
     theirs = propagate(law, np.ones(NEURONS), {form: samples}, keep=keep, **known, **more)
     assert theirs.device == samples.device
     assert theirs.dtype == torch.float64
-    assert np.allclose(theirs.cpu().numpy(), ours, rtol=1e-12)
+    assert np.allclose(theirs.detach().cpu().numpy(), ours, rtol=1e-12)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.int32])
 @pytest.mark.parametrize("keep", [None, [STEPS]], ids=["all", "few"])
 def test_types_of_tensors_are_numbers_too(device, dtype, keep):
-    samples = (4 * torch.tensor(forcing())).to(dtype).to(device)
+    samples = on(device, 4 * forcing(), dtype)
     got = propagate(DISCRETE, np.ones(NEURONS), {"direction": samples}, keep=keep, **KNOWN)
-    exact = propagate(DISCRETE, np.ones(NEURONS), {"direction": samples.cpu().double().numpy()}, keep=keep, **KNOWN)
-    assert np.allclose(got.cpu().numpy(), exact, rtol=1e-6)
+    exact = propagate(DISCRETE, np.ones(NEURONS), {"direction": samples.detach().cpu().double().numpy()}, keep=keep, **KNOWN)
+    assert np.allclose(got.detach().cpu().numpy(), exact, rtol=1e-6)
 
 
-def test_a_run_longer_than_a_span_has_no_seams():
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("keep", [None, [1, 4096, 4097, 9000]], ids=["all", "few"])
+def test_a_run_longer_than_a_span_has_no_seams(device, keep):
     samples = forcing(9000, 2)
-    keep = [1, 4096, 4097, 9000]
     ours, theirs = (
-        propagate(DISCRETE, np.ones(2), {"direction": x}, keep=keep, **KNOWN) for x in (samples, torch.tensor(samples))
+        propagate(DISCRETE, np.ones(2), {"direction": x}, keep=keep, **KNOWN) for x in (samples, on(device, samples))
     )
-    assert np.allclose(theirs.numpy(), ours, rtol=1e-12)
+    assert np.allclose(theirs.detach().cpu().numpy(), ours, rtol=1e-12)
 
 
 def test_pieces_make_the_whole():
@@ -68,19 +79,22 @@ def test_gradients_reach_the_drive_and_the_start(keep):
 
 @pytest.mark.parametrize("keep", [None, [STEPS]], ids=["all", "few"])
 @pytest.mark.parametrize("place", [0, 350, STEPS - 1])
-def test_one_bad_sample_is_found(keep, place):
-    samples = torch.tensor(forcing())
-    samples[place, 2] = float("nan")
+@pytest.mark.parametrize("device", DEVICES)
+def test_one_bad_sample_is_found(keep, place, device):
+    spoilt = forcing()
+    spoilt[place, 2] = np.nan
+    samples = on(device, spoilt)
     with pytest.raises(PropagationError, match="direction: expected finite numbers"):
         propagate(DISCRETE, np.ones(NEURONS), {"direction": samples}, keep=keep, **KNOWN)
 
 
 def test_what_tensors_cannot_do_is_refused():
     samples = torch.tensor(forcing())
+    own = KNOWN | {"lr": np.linspace(0.1, 0.2, NEURONS)[None]}
     with pytest.raises(PropagationError, match="drives: expected tensors"):
         propagate(DISCRETE, torch.ones(NEURONS), {"direction": forcing()}, **KNOWN)
     with pytest.raises(PropagationError, match="expected the same for all neurons with tensors"):
-        propagate(DISCRETE, np.ones(NEURONS), {"direction": samples}, **KNOWN | {"lr": np.linspace(0.1, 0.2, NEURONS)[None]})
+        propagate(DISCRETE, np.ones(NEURONS), {"direction": samples.clone().requires_grad_()}, **own)
     with pytest.raises(PropagationError, match="drives: expected arrays of one library"):
         propagate(DISCRETE, np.ones(NEURONS), {"direction": samples, "breaking": forcing()}, **KNOWN)
     with pytest.raises(PropagationError, match="direction: expected real numbers"):
