@@ -138,26 +138,28 @@ def _hides(weights: Floats, samples: Floats) -> bool:
 
 
 def _every_step(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
-    blocks, state = _block_maps(steps), np.array(state)
+    blocks, state, k = _block_maps(steps), np.array(state), len(state)
     for columns in _tiles(state.shape[1], COLUMNS[1]):
         moved = state[:, columns]
+        stacked = np.empty((k + SHORT * len(drives), moved.shape[1]))
+        course = np.empty((SHORT - 1 + k, moved.shape[1]))
         for first, last, matrix in blocks:
             samples = [array[first:last, columns] for array in drives]
-            course = matrix @ np.concatenate([moved, *samples], dtype=np.float64)
-            hidden = any(_hides(matrix[:, at : at + last - first], x) for at, x in _placed(samples, len(moved)))
-            if hidden or not np.isfinite(course).all():  # so that it is seen at the end
-                course[:] = np.nan
+            np.concatenate([moved, *samples], out=stacked[: matrix.shape[1]], casting="unsafe")
+            reached = np.matmul(matrix, stacked[: matrix.shape[1]], out=course[: len(matrix)])
+            if not np.isfinite(reached).all() or _any_hides(matrix[:, k:], samples):
+                reached[:] = np.nan  # stays in the state, and is seen at the end
             rows = slice(*np.searchsorted(keep, [first, last], side="right"))
             all_kept = rows.stop - rows.start == last - first
-            out[rows, columns] = course[: last - first] if all_kept else course[keep[rows] - first - 1]
-            moved = course[last - first - 1 :]
+            out[rows, columns] = reached[: last - first] if all_kept else reached[keep[rows] - first - 1]
+            moved = reached[last - first - 1 :]
         state[:, columns] = moved
     return state
 
 
-def _placed(samples: Sequence[Floats], start: int) -> list[tuple[int, Floats]]:
-    """Each array of samples with the place of its first row below the state."""
-    return [(start + j * len(array), array) for j, array in enumerate(samples)]
+def _any_hides(weights: Floats, samples: Sequence[Floats]) -> bool:
+    """:func:`_hides` for drives side by side."""
+    return bool(samples) and any(map(_hides, np.split(weights, len(samples), axis=1), samples))
 
 
 def _block_maps(steps: StepMatrices) -> list[tuple[int, int, Floats]]:
