@@ -14,15 +14,20 @@ own are stepped one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from numerics.step_matrices import Floats, StepMatrices
 
 LONG, SHORT = 128, 8
-"""Steps in a block where few, and where many are kept; both from benchmarks/propagate.py, as are the next two."""
+"""Steps in a block where few, and where many are kept; both from benchmarks/propagate.py, as are the next three."""
 COLUMNS = 4096, 10_000
 """Neurons taken at a time where few, and where many steps are kept: state and samples stay in the cache."""
+FEW_NEURONS = 1000
+"""Up to so many, blocks of which all steps are computed are four times as long, since calls cost more than products."""
+ALONG_STEPS = 512, 256
+"""Steps in a block and neurons at a time where samples of one neuron lie side by side, as in a run's log."""
 
 
 def recur(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
@@ -63,6 +68,14 @@ def block_weights(steps: StepMatrices, starts: Floats, stops: Floats) -> tuple[F
     >>> flow.ravel(), weights.ravel()
     (array([0.125]), array([0.25, 0.5 , 1.  ]))
     """
+    if not steps.alike:
+        return _distinct_weights(steps, starts, stops)
+    lengths, which = np.unique(stops - starts, return_inverse=True)
+    flow, weights = _distinct_weights(steps, 0 * lengths, lengths)
+    return flow[which], weights[which]
+
+
+def _distinct_weights(steps: StepMatrices, starts: Floats, stops: Floats) -> tuple[Floats, Floats]:
     k, drives = steps.gain.shape[-2:]
     flow = np.broadcast_to(np.eye(k), (len(starts), k, k)).copy()
     weights = np.zeros((len(starts), k, int((stops - starts).max(initial=0)), drives))
@@ -75,35 +88,41 @@ def block_weights(steps: StepMatrices, starts: Floats, stops: Floats) -> tuple[F
     return flow, weights
 
 
-def block_edges(keep: Floats, total: int) -> Floats:
-    """0, every kept step, the end, and as many between as leave no block longer than :data:`LONG`.
+def block_edges(keep: Floats, total: int, longest: int = LONG) -> Floats:
+    """0, every kept step, the end, and as many between as leave no block longer than ``longest``.
 
     >>> block_edges(np.array([3]), 200).tolist()
     [0, 3, 101, 200]
     """
     ends = np.union1d([0, total], keep).astype(int)
     gaps = zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
-    return np.concatenate([[0], *(np.linspace(a, b, -(-(b - a) // LONG) + 1).astype(int)[1:] for a, b in gaps)])
+    return np.concatenate([[0], *(np.linspace(a, b, -(-(b - a) // longest) + 1).astype(int)[1:] for a, b in gaps)])
 
 
 # Few steps kept
 
 
 def _block_ends(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
-    edges = block_edges(keep, len(steps.transition))
+    longest, wide = ALONG_STEPS if drives and all(map(_lies_along_steps, drives)) else (LONG, COLUMNS[0])
+    edges = block_edges(keep, len(steps.transition), longest)
     flow, weights = block_weights(steps, edges[:-1], edges[1:])
     by_drive = [_in_dtype(weights[..., j], array) for j, array in enumerate(drives)]
     rows = {step: row for row, step in enumerate(keep.tolist())}
     state = np.array(state)
-    for block, (first, last) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-        for columns in _tiles(state.shape[1], COLUMNS[0]):
-            moved = flow[block] @ state[:, columns]
+    for columns in _tiles(state.shape[1], wide):
+        moved = state[:, columns]
+        for block, (first, last) in enumerate(pairwise(edges.tolist())):
+            moved = flow[block] @ moved
             for weight, samples in zip(by_drive, drives, strict=True):
                 moved += _weighted_sums(weight[block, :, : last - first], samples[first:last, columns])
-            state[:, columns] = moved
-        if last in rows:
-            out[rows[last]] = state[0]
+            if last in rows:
+                out[rows[last], columns] = moved[0]
+        state[:, columns] = moved
     return state
+
+
+def _lies_along_steps(samples: Floats) -> bool:
+    return abs(samples.strides[0]) < abs(samples.strides[1])
 
 
 def _tiles(neurons: int, wide: int) -> list[slice]:
@@ -138,16 +157,17 @@ def _hides(weights: Floats, samples: Floats) -> bool:
 
 
 def _every_step(steps: StepMatrices, state: Floats, drives: Sequence[Floats], keep: Floats, out: Floats) -> Floats:
-    blocks, state, k = _block_maps(steps), np.array(state), len(state)
+    size = SHORT if state.shape[1] > FEW_NEURONS else 4 * SHORT
+    blocks, state, k = _block_maps(steps, size), np.array(state), len(state)
     for columns in _tiles(state.shape[1], COLUMNS[1]):
         moved = state[:, columns]
-        stacked = np.empty((k + SHORT * len(drives), moved.shape[1]))
-        course = np.empty((SHORT - 1 + k, moved.shape[1]))
-        for first, last, matrix in blocks:
+        stacked = np.empty((k + size * len(drives), moved.shape[1]))
+        course = np.empty((size - 1 + k, moved.shape[1]))
+        for first, last, matrix, hides in blocks:
             samples = [array[first:last, columns] for array in drives]
             np.concatenate([moved, *samples], out=stacked[: matrix.shape[1]], casting="unsafe")
             reached = np.matmul(matrix, stacked[: matrix.shape[1]], out=course[: len(matrix)])
-            if not np.isfinite(reached).all() or _any_hides(matrix[:, k:], samples):
+            if not np.isfinite(reached).all() or (hides and _any_hides(matrix[:, k:], samples)):
                 reached[:] = np.nan  # stays in the state, and is seen at the end
             rows = slice(*np.searchsorted(keep, [first, last], side="right"))
             all_kept = rows.stop - rows.start == last - first
@@ -162,16 +182,20 @@ def _any_hides(weights: Floats, samples: Sequence[Floats]) -> bool:
     return bool(samples) and any(map(_hides, np.split(weights, len(samples), axis=1), samples))
 
 
-def _block_maps(steps: StepMatrices) -> list[tuple[int, int, Floats]]:
-    """(first, last, M): M takes [x; drives] to the first component after each step, then the others at the end."""
+def _block_maps(steps: StepMatrices, size: int) -> list[tuple[int, int, Floats, bool]]:
+    """(first, last, M, whether a drive has no weight in it) of blocks of ``size`` steps.
+
+    M takes [x; drives] to the first component after each step, then the others at the end.
+    """
     stops = np.arange(1, len(steps.transition) + 1)
-    flow, weights = block_weights(steps, (stops - 1) // SHORT * SHORT, stops)
+    flow, weights = block_weights(steps, (stops - 1) // size * size, stops)
     maps = []
-    for first in range(0, len(stops), SHORT):
-        last = min(first + SHORT, len(stops))
+    for first in range(0, len(stops), size):
+        last = min(first + size, len(stops))
         by_drive = np.moveaxis(weights[first:last, :, : last - first], 3, 2)
         every = np.concatenate([flow[first:last], by_drive.reshape(*flow[first:last].shape[:2], -1)], axis=2)
-        maps.append((first, last, np.concatenate([every[:, 0], every[-1, 1:]])))
+        matrix = np.concatenate([every[:, 0], every[-1, 1:]])
+        maps.append((first, last, matrix, not matrix[:, flow.shape[1] :].any(axis=0).all()))
     return maps
 
 

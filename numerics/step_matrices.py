@@ -57,6 +57,11 @@ class StepMatrices:
         """Whether neurons differ."""
         return self.transition.ndim == 4
 
+    @property
+    def alike(self) -> bool:
+        """Whether one step stands for all, see :meth:`over`."""
+        return self.transition.strides[0] == 0
+
     def between(self, first: int, last: int) -> StepMatrices:
         """Those of some steps."""
         return StepMatrices(self.transition[first:last], self.gain[first:last])

@@ -149,8 +149,9 @@ def test_single_precision_drives_keep_six_digits_over_a_long_run(known):
     """Against the same recurrence in fifty digits, on the float32 numbers that were given."""
     samples = forcing(20_000, 2, np.float32)
     exact = fifty_digits(samples[:, 0].tolist(), **known)
-    got = propagate(DISCRETE, np.ones(2), {"direction": samples}, keep=[20_000], **known)[0]
-    assert got[0] == pytest.approx(exact, rel=1e-6)
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        got = propagate(DISCRETE, np.ones(2), {"direction": layout(samples)}, keep=[20_000], **known)[0]
+        assert got[0] == pytest.approx(exact, rel=1e-6)
     double = propagate(DISCRETE, np.ones(2), {"direction": samples.astype(float)}, keep=[20_000], **known)[0]
     assert double[0] == pytest.approx(exact, rel=1e-13)
     assert got.dtype == np.float64
