@@ -13,7 +13,6 @@ a vector field in coordinates      :class:`FieldKernel`     ``field``: θ ↦ f(
 
 from __future__ import annotations
 
-import keyword
 import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,22 +23,19 @@ import numpy as np
 import sympy as sp
 
 from derive import DiscreteLaw, Law, Solution, solve
-from derive.discrete_law import DRIVES, C_n, Q_n
-from derive.special_functions import damped_cosh, damped_sinhc
-from derive.symbols import ARGUMENT_NAMES, frequency, time
 from numerics.array_namespace import Array, like, namespace
 from numerics.hyper_parameters import problem
 from numerics.source import (
-    ELEMENTARY,
     LIBRARY,
     Backend,
-    CoshOfSquare,
     KernelError,
-    Printer,
-    SinhcOfSquare,
     argument_names,
-    function_source,
+    check_names,
+    field_source,
     module_source,
+    solution_source,
+    step_sources,
+    without_time,
 )
 
 
@@ -102,7 +98,7 @@ class Kernel(_Generated):
 
     def arguments(self, part: str = "homogeneous") -> tuple[str, ...]:
         """Names of the keyword arguments of ``homogeneous`` or ``green``."""
-        return _without_time({"homogeneous": self.solution.homogeneous, "green": self.solution.green}[part])
+        return without_time({"homogeneous": self.solution.homogeneous, "green": self.solution.green}[part])
 
     def _evaluate(self, part: str, t: Array, values: dict[str, Array]) -> Array:
         expected = self.arguments(part)
@@ -225,10 +221,6 @@ def _checked(name: str, value: Array) -> Array:
     return value
 
 
-def _without_time(expr: sp.Expr) -> tuple[str, ...]:
-    return tuple(name for symbol, name in argument_names(expr).items() if symbol != time)
-
-
 def _check_backend(backend: str) -> None:
     if backend not in LIBRARY:
         raise KernelError(f"backend: expected 'numpy' or 'torch', got {backend!r}")
@@ -263,10 +255,10 @@ def compile_kernel(of: Any, backend: Backend = "numpy") -> Kernel | StepKernel |
     if isinstance(of, Law):
         return compile_kernel(solve(of), backend)
     if isinstance(of, Solution):
-        functions = [_solution_source(name, of, backend) for name in ("homogeneous", "green")]
+        functions = [solution_source(name, of, backend) for name in ("homogeneous", "green")]
         return Kernel(backend, module_source(backend, functions), of)
     if isinstance(of, DiscreteLaw):
-        return StepKernel(backend, module_source(backend, _step_sources(of, backend)), of)
+        return StepKernel(backend, module_source(backend, step_sources(of, backend)), of)
     if hasattr(of, "coordinates") and hasattr(of, "expressions"):
         return compile_field(of.coordinates, of.expressions, backend)
     raise KernelError(
@@ -304,124 +296,6 @@ def compile_field(
         )
     arguments = {**argument_names(*expressions), **{symbol: symbol.name for symbol in parameters}}
     arguments = {symbol: name for symbol, name in arguments.items() if symbol not in coordinates}
-    _check_names(arguments)
-    source = _field_source(coordinates, expressions, arguments, backend)
+    check_names(arguments)
+    source = field_source(coordinates, expressions, arguments, backend)
     return FieldKernel(backend, module_source(backend, [source]), coordinates, expressions, tuple(arguments.values()))
-
-
-def _solution_source(name: str, solution: Solution, backend: Backend) -> str:
-    """Rates as local variables, common subexpressions, and the formula as the derivation wrote it."""
-    form, rates = _by_squares(getattr(solution, f"{name}_form"), dict(solution.rates))
-    used = [(rate, value) for rate, value in rates.items() if rate in form.free_symbols]
-    arguments = "".join(f", {argument}" for argument in _without_time(getattr(solution, name)))
-    printer = Printer(backend, {**ARGUMENT_NAMES, **{rate: rate.name for rate, _ in used}})
-    signature = f"{name}(t{', *' if arguments else ''}{arguments})"
-    return function_source(signature, _solution_docstring(name, solution), used, [form], printer)
-
-
-def _by_squares(form: sp.Expr, rates: dict[sp.Symbol, sp.Expr]) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]:
-    """The formula and its rates with ω² for ω, which the entire functions are even in."""
-    omega_squared = sp.Symbol("omega_squared", nonnegative=True)
-
-    def square(b: sp.Expr) -> sp.Expr:
-        return (b**2).subs(frequency, sp.sqrt(omega_squared))
-
-    form = form.replace(damped_cosh, lambda a, b: CoshOfSquare(a, square(b)))
-    form = form.replace(damped_sinhc, lambda a, b: SinhcOfSquare(a, square(b)))
-    if frequency in rates and frequency not in form.free_symbols:
-        value = rates.pop(frequency)
-        rates[omega_squared] = value.base if value.is_Pow and value.exp == sp.S.Half else value**2
-    return form, rates
-
-
-def _solution_docstring(name: str, solution: Solution) -> tuple[str, ...]:
-    law = solution.law
-    what = {
-        "homogeneous": f"Charge {law.symmetry.charge} at training time t, without drive.",
-        "green": "Response of the charge at training time t to a unit impulse of the drive at time 0.",
-    }[name]
-    return (
-        what,
-        "",
-        f"Law ({law.form}, order {law.order}):",
-        f"    {law}",
-        "t and every argument broadcast: t of shape (steps, 1), initial_charge of shape (neurons,).",
-    )
-
-
-def _step_sources(law: DiscreteLaw, backend: Backend) -> list[str]:
-    state = {Q_n: "charge", C_n: "velocity_overlap"}
-    state = dict(list(state.items())[: law.transition.shape[0]])
-    drives = {DRIVES[name]: name for name in law.drives}
-    pairs = {"step": (law.transition, law.drive_matrix), "first_step": (law.first_transition, law.first_drive_matrix)}
-    rows = {name: list(A * sp.Matrix(list(state)) + B * sp.Matrix(list(drives))) for name, (A, B) in pairs.items()}
-    hyper = argument_names(*(row for both in rows.values() for row in both))
-    printer = Printer(backend, {**state, **drives, **hyper}, what="law")
-    taken = ", ".join([*state.values(), *drives.values(), "*", *hyper.values()])
-    words = {"step": "one step", "first_step": "a step before which there was no velocity"}
-    steps = [
-        function_source(f"{name}({taken})", _step_docstring(law, words[name]), (), rows[name], printer, "({},)")
-        for name in pairs
-    ]
-    return [*steps, _run_source(list(state.values()), list(drives.values()), list(hyper.values()), LIBRARY[backend])]
-
-
-def _step_docstring(law: DiscreteLaw, what: str) -> tuple[str, ...]:
-    return (
-        f"State after {what} of the exact law of the charge {law.symmetry.charge}.",
-        "",
-        "velocity_overlap <v, X>; of the step: breaking <g, X>, gradient <g, g>, direction <d, d>, overlap <d, v> after it.",
-    )
-
-
-def _run_source(state: list[str], drives: list[str], hyper: list[str], library: str) -> str:
-    """The recurrence unrolled: a loop that any reader can check."""
-    arguments = ", ".join([*state, *drives, *([] if drives else ["steps"]), "*", *hyper, "velocity_exists=False"])
-    each = ", ".join([*state, *(f"{name}[n]" for name in drives), *(f"{name}={name}[n]" for name in hyper)])
-    number = "np.asarray(x, dtype=float)" if library == "np" else "torch.as_tensor(x, dtype=torch.float64)"
-    lines = [
-        f"def run({arguments}):",
-        '    """Charge at steps 0..T: the recurrence unrolled over drives of shape (steps, neurons).',
-        "",
-        "    Hyper-parameters are numbers or of shape (steps,); velocity_exists: step 0 is not a first step.",
-        '    """',
-        *([f"    steps = len({drives[-1]})"] if drives else []),
-        *(f"    {name} = {library}.broadcast_to({number.replace('x', name, 1)}, (steps,))" for name in hyper),
-        "    charges = [charge]",
-        "    for n in range(steps):",
-        "        advance = step if n or velocity_exists else first_step",
-        f"        {', '.join(state)}{',' if len(state) == 1 else ''} = advance({each})",
-        "        charges.append(charge)",
-        f"    return {library}.stack(charges)",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-_RESERVED = frozenset({"np", "torch", "theta", "field", *ARGUMENT_NAMES.values()})
-
-
-def _check_names(arguments: dict[sp.Symbol, str]) -> None:
-    bad = [name for name in arguments.values() if not name.isidentifier() or keyword.iskeyword(name)]
-    bad += [name for symbol, name in arguments.items() if symbol not in ARGUMENT_NAMES and name in _RESERVED]
-    if bad or len(set(arguments.values())) != len(arguments):
-        raise KernelError(f"parameters: expected names for arguments, each once, got {bad or list(arguments.values())}")
-
-
-def _field_source(
-    coordinates: tuple[sp.Symbol, ...], expressions: tuple[sp.Expr, ...], arguments: dict[sp.Symbol, str], backend: Backend
-) -> str:
-    taken = {*_RESERVED, *arguments.values()}
-    plain = {x: x.name.isidentifier() and not keyword.iskeyword(x.name) and x.name not in taken for x in coordinates}
-    names = {x: x.name if plain[x] else f"theta_{i}" for i, x in enumerate(coordinates)}
-    printer = Printer(backend, {**arguments, **names}, ELEMENTARY, "field")
-    star = ", *" if arguments else ""
-    signature = f"field(theta{star}{''.join(f', {name}' for name in arguments.values())})"
-    shown = ", ".join(map(str, coordinates))
-    docstring = ("Vector field at theta.", "", f"Coordinates along the last axis of theta and of the result: {shown}.")
-    unpacked = [f"{name} = theta[..., {i}]" for i, name in enumerate(names.values())]
-    library, broadcast = LIBRARY[backend], {"numpy": "broadcast_arrays", "torch": "broadcast_tensors"}[backend]
-    axis = {"numpy": "axis", "torch": "dim"}[backend]
-    returned = f"{library}.stack({library}.{broadcast}({{}}), {axis}=-1)"
-    free = [not set(coordinates) & expression.free_symbols for expression in expressions]
-    suffixes = [f" + 0*{next(iter(names.values()))}" if alone else "" for alone in free]  # in the shape of the others
-    return function_source(signature, docstring, (), expressions, printer, returned, unpacked, suffixes)

@@ -18,9 +18,21 @@ from typing import Any
 import numpy as np
 
 from derive import DiscreteLaw, Law
-from numerics.array_namespace import Array, like, namespace
-from numerics.hyper_parameters import problem
+from numerics.array_namespace import Array, namespace
 from numerics.recurrence import recur
+from numerics.run_arguments import (
+    Hyper,
+    beside,
+    checked_drives,
+    checked_quadrature,
+    checked_schedule,
+    drive_names,
+    hyper_table,
+    initial_state,
+    kept_steps,
+    number_of_steps,
+    state_size,
+)
 from numerics.scan import scan
 from numerics.step_matrices import (
     Floats,
@@ -29,11 +41,8 @@ from numerics.step_matrices import (
     StepMatrices,
     continuous_step,
     discrete_step,
-    resolved,
 )
 
-Hyper = Array
-"""A number, or an array of shape ``(steps,)``, ``(1, neurons)`` or ``(steps, neurons)``."""
 CHUNK = 16_384
 """Steps whose matrices are held at a time, so that memory does not grow with the run; a quarter of it for tensors."""
 
@@ -134,8 +143,8 @@ def start(
     law: Law | DiscreteLaw, initial: Array, *, velocity_exists: bool = False, quadrature: Quadrature = "constant"
 ) -> State:
     """The state at step 0, of arguments as :func:`propagate` takes them."""
-    chosen = _quadrature(law, quadrature)
-    values = _state(initial, _size(law))
+    chosen = checked_quadrature(law, quadrature)
+    values = initial_state(initial, state_size(law))
     if isinstance(law, DiscreteLaw) and not velocity_exists and len(values) == 2 and bool(values[1].any()):
         raise PropagationError("velocity_exists: expected True with an initial overlap that is not 0, got False")
     if chosen == "linear":
@@ -167,12 +176,15 @@ def advance(
     >>> bool(np.allclose(state.charge, propagate(L, np.ones(2), {"velocity": drive}, **known)[-1], rtol=1e-14))
     True
     """
-    schedule = _schedule(law, step_size, hyper)
-    samples = _drives(law, drives, state.values.shape[1])
-    total = _steps(samples, schedule, steps)
-    table = _table(schedule, total, state.values.shape[1])
-    kept = np.arange(total + 1) if keep is None else _kept(keep, total)
-    values = _beside(state.values, samples)
+    rows = state_size(law) + (state.quadrature == "linear")
+    if len(state.values) != rows:
+        raise PropagationError(f"state: expected {rows} rows, got {len(state.values)}; begin with start(law, …) of this law")
+    schedule = checked_schedule(law, step_size, hyper)
+    samples = checked_drives(law, drives, state.values.shape[1])
+    total = number_of_steps(samples, schedule, steps)
+    table = hyper_table(schedule, total, state.values.shape[1])
+    kept = np.arange(total + 1) if keep is None else kept_steps(keep, total)
+    values = beside(state.values, samples)
     run = _run_on_arrays if _are_arrays([values, *samples.values()]) else _run
     out, values = run(law, state, values, samples, table, kept, total)
     _check_finite(out, values, samples)
@@ -200,8 +212,8 @@ def _run(
 ) -> tuple[Array, Array]:
     """Span by span: their matrices, then the way through them."""
     xp = namespace(values)
-    columns = [j for j, name in enumerate(_names(law)) if name in samples]
-    drives = [samples[name] for name in _names(law) if name in samples]
+    columns = [j for j, name in enumerate(drive_names(law)) if name in samples]
+    drives = [samples[name] for name in drive_names(law) if name in samples]
     rows, out = [], np.empty((len(keep), values.shape[1])) if xp is np else None
     begin = values[:1]
     if len(keep) and keep[0] == 0:
@@ -227,7 +239,7 @@ def _spans(
 ) -> Iterator[tuple[int, int, StepMatrices]]:
     """(first, last, matrices): a step that is unlike the others because nothing came before it stands alone."""
     varying = any(len(values) > 1 for values in table.values())
-    edges = _span_edges(law, state, total, 2**18 // max(neurons, 1) + 1 if varying and _own(table) else CHUNK)
+    edges = _span_edges(_stands_alone(law, state, table), state, total, _span(table, neurons) if varying else CHUNK)
     before, matrices = state.step_size, None
     for first, last in pairwise(edges):
         now = {name: values if len(values) == 1 else values[first:last] for name, values in table.items()}
@@ -240,15 +252,23 @@ def _spans(
         yield first, last, matrices
 
 
-def _span_edges(law: Law | DiscreteLaw, state: State, total: int, size: int) -> list[int]:
-    """0, the end of a step that has nothing before it, and the spans after it."""
-    alone = state.fresh if isinstance(law, DiscreteLaw) else state.step_size is None
+def _span_edges(alone: bool, state: State, total: int, size: int) -> list[int]:
+    """0, the end of a first step that stands alone, and the spans after it."""
     size = size if namespace(state.values) is np else max(1, size // 4)
     return sorted({0, *range(min(int(alone), total), total, size), total})
 
 
-def _own(table: dict[str, Floats]) -> bool:
-    return any(values.ndim > 1 for values in table.values())
+def _stands_alone(law: Law | DiscreteLaw, state: State, table: dict[str, Floats]) -> bool:
+    """Whether the first step differs from others of the same hyper-parameters, because of what came before it."""
+    if isinstance(law, DiscreteLaw):
+        return state.fresh
+    return state.step_size is None or not np.array_equal(state.step_size, table["step_size"][:1])
+
+
+def _span(table: dict[str, Floats], neurons: int) -> int:
+    """Steps whose matrices, one a neuron if these differ, take some megabytes."""
+    own = any(values.ndim > 1 for values in table.values())
+    return 2**18 // max(neurons, 1) + 1 if own else CHUNK
 
 
 def _reached(state: State, table: dict[str, Floats], total: int) -> dict:
@@ -271,136 +291,3 @@ def _check_finite(out: Array, values: Array, samples: dict[str, Array]) -> None:
         if not all(bool(xp.isfinite(array[n : n + CHUNK]).all()) for n in range(0, len(array), CHUNK)):
             raise PropagationError(f"{name}: expected finite numbers, got NaN or infinity")
     raise PropagationError("drives: expected a run whose charge stays finite, got one that overflows; lower lr or the drive")
-
-
-# What was given, checked
-
-
-def _names(law: Law | DiscreteLaw) -> tuple[str, ...]:
-    return tuple(law.drives) if isinstance(law, DiscreteLaw) else tuple(filter(None, [law.drive_form]))
-
-
-def _size(law: Law | DiscreteLaw) -> int:
-    return law.transition.shape[0] if isinstance(law, DiscreteLaw) else (2 if law.is_oscillator else 1)
-
-
-def _quadrature(law: Law | DiscreteLaw, quadrature: str) -> Quadrature:
-    if isinstance(law, Law):
-        chosen = resolved(quadrature, law)
-        return chosen if law.drive_form else "constant"
-    if quadrature != "constant":
-        raise PropagationError(f"quadrature: expected none, got {quadrature!r}; a discrete law sums its drives exactly")
-    return "constant"
-
-
-def _schedule(law: Law | DiscreteLaw, step_size: Hyper | None, hyper: dict[str, Hyper]) -> dict[str, Hyper]:
-    is_discrete = isinstance(law, DiscreteLaw)
-    if not is_discrete and step_size is None:
-        raise PropagationError("step_size: expected the time advanced by a step, got None; it is lr*(1 - dampening)")
-    if is_discrete and step_size is not None:
-        raise PropagationError("step_size: expected none, got one; a discrete law advances by its own steps")
-    if set(hyper) != {*law.hyper_parameters}:
-        raise PropagationError(f"hyper-parameters: expected {sorted(law.hyper_parameters)}, got {sorted(hyper)}")
-    return dict(hyper) if is_discrete else {**hyper, "step_size": step_size}
-
-
-def _table(schedule: Mapping[str, Hyper], steps: int, neurons: int) -> dict[str, Floats]:
-    """All hyper-parameters in one shape: ``(1,)`` or ``(steps,)``, with ``neurons`` behind it where they differ there."""
-    arrays = {name: _hyper(name, value, steps, neurons) for name, value in schedule.items()}
-    if any(array.ndim == 2 for array in arrays.values()):
-        arrays = {name: array if array.ndim == 2 else array[:, None] for name, array in arrays.items()}
-    shape = np.broadcast_shapes((1,), *(array.shape for array in arrays.values()))
-    table = {name: np.broadcast_to(array, shape) for name, array in arrays.items()}
-    h = table.get("step_size", np.ones(1))
-    if (h < 0).any():
-        raise PropagationError("step_size: expected steps forward in time, got a negative one")
-    if "step_size" in table and "lr" in table and ((table["lr"] == 0) & (h > 0)).any():
-        raise PropagationError("lr: expected a positive learning rate where step_size is positive, got 0")
-    return table
-
-
-def _hyper(name: str, value: Hyper, steps: int, neurons: int) -> Floats:
-    if namespace(value) is not np:
-        raise PropagationError(
-            f"{name}: expected numbers, got a tensor; no gradient reaches it, so pass .numpy() or a number"
-        )
-    array = _numbers(name, value)
-    if array.shape not in {(), (steps,), (1, neurons), (steps, neurons)}:
-        shapes = f"shape ({steps},), or (1, {neurons}) or ({steps}, {neurons}) for neurons that differ"
-        raise PropagationError(f"{name}: expected a number or {shapes}, got shape {array.shape}")
-    array = array.reshape(1) if array.ndim == 0 else array
-    return array[:1] if len(array) and (array == array[:1]).all() else array
-
-
-def _kept(keep: Array | Sequence[int], steps: int) -> Floats:
-    array = np.asarray(keep if len(keep) else np.empty(0, int))
-    if array.ndim != 1 or array.dtype.kind not in "iu" or (np.diff(array, prepend=-1) <= 0).any() or (array > steps).any():
-        raise PropagationError(f"keep: expected increasing steps between 0 and {steps}, got {keep}")
-    return array
-
-
-def _drives(law: Law | DiscreteLaw, drives: Mapping[str, Array], neurons: int) -> dict[str, Array]:
-    names = _names(law)
-    missing, unknown = set(names) - set(drives) - {"breaking"}, set(drives) - set(names)
-    if missing or unknown:
-        raise PropagationError(f"drives: expected {names}, got {tuple(drives)}")
-    arrays = {name: _real(name, values) for name, values in drives.items()}
-    for name, array in arrays.items():
-        if array.ndim != 2 or array.shape[1] != neurons:
-            raise PropagationError(f"{name}: expected shape (steps, {neurons}), got {tuple(array.shape)}")
-    libraries = {namespace(array).__name__ for array in arrays.values()}
-    if len(libraries) > 1:
-        raise PropagationError(f"drives: expected arrays of one library, got {sorted(libraries)}")
-    return arrays
-
-
-def _beside(values: Array, samples: dict[str, Array]) -> Array:
-    """The state where the drives are: an array, or a tensor on their device."""
-    xp = namespace(*samples.values()) if samples else namespace(values)
-    if xp is np:
-        if namespace(values) is not np:
-            raise PropagationError("drives: expected tensors beside an initial state that is one, got numpy arrays")
-        return values
-    example = next(iter(samples.values())) if samples else values
-    return like(values, example.new_empty(0, dtype=xp.float64))
-
-
-def _steps(samples: Mapping[str, Array], schedule: Mapping[str, Hyper], steps: int | None) -> int:
-    lengths = {name: len(x) for name, x in samples.items()}
-    lengths |= {name: np.shape(x)[0] for name, x in schedule.items() if np.ndim(x) == 1 or (np.ndim(x) == 2 and len(x) > 1)}
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
-        raise PropagationError(f"steps: expected a number of steps, 0 or more, got {steps!r}")
-    lengths |= {} if steps is None else {"steps": int(steps)}
-    if len(set(lengths.values())) != 1:
-        raise PropagationError(f"steps: expected one number of steps, got {lengths or 'none'}")
-    return next(iter(lengths.values()))
-
-
-def _state(initial: Array, size: int) -> Array:
-    array = _numbers("initial", initial)
-    if array.ndim == 1:
-        array = namespace(array).concatenate([array[None], *[0 * array[None]] * (size - 1)])
-    if array.ndim != 2 or len(array) != size:
-        raise PropagationError(f"initial: expected shape (neurons,) or ({size}, neurons), got {np.shape(initial)}")
-    return array
-
-
-def _numbers(name: str, value: Array) -> Array:
-    """``value`` in float64, finite and in the range of its name."""
-    array = _real(name, value)
-    wrong = problem(name, array)
-    if wrong:
-        raise PropagationError(wrong)
-    return array.astype(np.float64) if namespace(array) is np else array.double()
-
-
-def _real(name: str, value: Array) -> Array:
-    """``value`` as an array of real numbers."""
-    if namespace(value) is not np:
-        if value.is_complex() or str(value.dtype) == "torch.bool":
-            raise PropagationError(f"{name}: expected real numbers, got dtype {value.dtype}")
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise PropagationError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    return array

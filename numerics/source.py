@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
@@ -15,7 +16,10 @@ from typing import Literal
 import sympy as sp
 from sympy.printing.pycode import PythonCodePrinter
 
-from derive.symbols import ARGUMENT_NAMES
+from derive import DiscreteLaw, Solution
+from derive.discrete_law import DRIVES, C_n, Q_n
+from derive.special_functions import damped_cosh, damped_sinhc
+from derive.symbols import ARGUMENT_NAMES, frequency, time
 from numerics import special
 
 Backend = Literal["numpy", "torch"]
@@ -189,3 +193,132 @@ def _without_annotations(node: ast.AST) -> ast.AST:
         if isinstance(part, ast.arg):
             part.annotation = None
     return node
+
+
+# What kernels are made of
+
+
+def without_time(expr: sp.Expr) -> tuple[str, ...]:
+    """Names of the arguments that occur, other than t."""
+    return tuple(name for symbol, name in argument_names(expr).items() if symbol != time)
+
+
+def solution_source(name: str, solution: Solution, backend: Backend) -> str:
+    """Rates as local variables, common subexpressions, and the formula as the derivation wrote it."""
+    form, rates = _by_squares(getattr(solution, f"{name}_form"), dict(solution.rates))
+    used = [(rate, value) for rate, value in rates.items() if rate in form.free_symbols]
+    arguments = "".join(f", {argument}" for argument in without_time(getattr(solution, name)))
+    printer = Printer(backend, {**ARGUMENT_NAMES, **{rate: rate.name for rate, _ in used}})
+    signature = f"{name}(t{', *' if arguments else ''}{arguments})"
+    return function_source(signature, _solution_docstring(name, solution), used, [form], printer)
+
+
+def _by_squares(form: sp.Expr, rates: dict[sp.Symbol, sp.Expr]) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]:
+    """The formula and its rates with ω² for ω, which the entire functions are even in."""
+    omega_squared = sp.Symbol("omega_squared", nonnegative=True)
+
+    def square(b: sp.Expr) -> sp.Expr:
+        return (b**2).subs(frequency, sp.sqrt(omega_squared))
+
+    form = form.replace(damped_cosh, lambda a, b: CoshOfSquare(a, square(b)))
+    form = form.replace(damped_sinhc, lambda a, b: SinhcOfSquare(a, square(b)))
+    if frequency in rates and frequency not in form.free_symbols:
+        value = rates.pop(frequency)
+        rates[omega_squared] = value.base if value.is_Pow and value.exp == sp.S.Half else value**2
+    return form, rates
+
+
+def _solution_docstring(name: str, solution: Solution) -> tuple[str, ...]:
+    law = solution.law
+    what = {
+        "homogeneous": f"Charge {law.symmetry.charge} at training time t, without drive.",
+        "green": "Response of the charge at training time t to a unit impulse of the drive at time 0.",
+    }[name]
+    return (
+        what,
+        "",
+        f"Law ({law.form}, order {law.order}):",
+        f"    {law}",
+        "t and every argument broadcast: t of shape (steps, 1), initial_charge of shape (neurons,).",
+    )
+
+
+def step_sources(law: DiscreteLaw, backend: Backend) -> list[str]:
+    """``step``, ``first_step`` and ``run`` of a discrete law."""
+    state = {Q_n: "charge", C_n: "velocity_overlap"}
+    state = dict(list(state.items())[: law.transition.shape[0]])
+    drives = {DRIVES[name]: name for name in law.drives}
+    pairs = {"step": (law.transition, law.drive_matrix), "first_step": (law.first_transition, law.first_drive_matrix)}
+    rows = {name: list(A * sp.Matrix(list(state)) + B * sp.Matrix(list(drives))) for name, (A, B) in pairs.items()}
+    hyper = argument_names(*(row for both in rows.values() for row in both))
+    printer = Printer(backend, {**state, **drives, **hyper}, what="law")
+    taken = ", ".join([*state.values(), *drives.values(), "*", *hyper.values()])
+    words = {"step": "one step", "first_step": "a step before which there was no velocity"}
+    steps = [
+        function_source(f"{name}({taken})", _step_docstring(law, words[name]), (), rows[name], printer, "({},)")
+        for name in pairs
+    ]
+    return [*steps, _run_source(list(state.values()), list(drives.values()), list(hyper.values()), LIBRARY[backend])]
+
+
+def _step_docstring(law: DiscreteLaw, what: str) -> tuple[str, ...]:
+    return (
+        f"State after {what} of the exact law of the charge {law.symmetry.charge}.",
+        "",
+        "velocity_overlap <v, X>; of the step: breaking <g, X>, gradient <g, g>, direction <d, d>, overlap <d, v> after it.",
+    )
+
+
+def _run_source(state: list[str], drives: list[str], hyper: list[str], library: str) -> str:
+    """The recurrence unrolled: a loop that any reader can check."""
+    arguments = ", ".join([*state, *drives, *([] if drives else ["steps"]), "*", *hyper, "velocity_exists=False"])
+    each = ", ".join([*state, *(f"{name}[n]" for name in drives), *(f"{name}={name}[n]" for name in hyper)])
+    number = "np.asarray(x, dtype=float)" if library == "np" else "torch.as_tensor(x, dtype=torch.float64)"
+    lines = [
+        f"def run({arguments}):",
+        '    """Charge at steps 0..T: the recurrence unrolled over drives of shape (steps, neurons).',
+        "",
+        "    Hyper-parameters are numbers or of shape (steps,); velocity_exists: step 0 is not a first step.",
+        '    """',
+        *([f"    steps = len({drives[-1]})"] if drives else []),
+        *(f"    {name} = {library}.broadcast_to({number.replace('x', name, 1)}, (steps,))" for name in hyper),
+        "    charges = [charge]",
+        "    for n in range(steps):",
+        "        advance = step if n or velocity_exists else first_step",
+        f"        {', '.join(state)}{',' if len(state) == 1 else ''} = advance({each})",
+        "        charges.append(charge)",
+        f"    return {library}.stack(charges)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_RESERVED = frozenset({"np", "torch", "theta", "field", *ARGUMENT_NAMES.values()})
+
+
+def check_names(arguments: dict[sp.Symbol, str]) -> None:
+    """Refuse what cannot be the name of a keyword argument, or already is another."""
+    bad = [name for name in arguments.values() if not name.isidentifier() or keyword.iskeyword(name)]
+    bad += [name for symbol, name in arguments.items() if symbol not in ARGUMENT_NAMES and name in _RESERVED]
+    if bad or len(set(arguments.values())) != len(arguments):
+        raise KernelError(f"parameters: expected names for arguments, each once, got {bad or list(arguments.values())}")
+
+
+def field_source(
+    coordinates: tuple[sp.Symbol, ...], expressions: tuple[sp.Expr, ...], arguments: dict[sp.Symbol, str], backend: Backend
+) -> str:
+    """``field`` of a point with coordinates along the last axis."""
+    taken = {*_RESERVED, *arguments.values()}
+    plain = {x: x.name.isidentifier() and not keyword.iskeyword(x.name) and x.name not in taken for x in coordinates}
+    names = {x: x.name if plain[x] else f"theta_{i}" for i, x in enumerate(coordinates)}
+    printer = Printer(backend, {**arguments, **names}, ELEMENTARY, "field")
+    star = ", *" if arguments else ""
+    signature = f"field(theta{star}{''.join(f', {name}' for name in arguments.values())})"
+    shown = ", ".join(map(str, coordinates))
+    docstring = ("Vector field at theta.", "", f"Coordinates along the last axis of theta and of the result: {shown}.")
+    unpacked = [f"{name} = theta[..., {i}]" for i, name in enumerate(names.values())]
+    library, broadcast = LIBRARY[backend], {"numpy": "broadcast_arrays", "torch": "broadcast_tensors"}[backend]
+    axis = {"numpy": "axis", "torch": "dim"}[backend]
+    returned = f"{library}.stack({library}.{broadcast}({{}}), {axis}=-1)"
+    free = [not set(coordinates) & expression.free_symbols for expression in expressions]
+    suffixes = [f" + 0*{next(iter(names.values()))}" if alone else "" for alone in free]  # in the shape of the others
+    return function_source(signature, docstring, (), expressions, printer, returned, unpacked, suffixes)

@@ -115,6 +115,22 @@ def test_pieces_make_the_whole_to_rounding(cuts, quadrature):
         assert state.steps == STEPS
 
 
+def test_a_step_size_that_changes_between_pieces_is_the_one_before_for_one_step():
+    """Pieces of constant steps, 0.1 and then 0.2, against one run with the schedule."""
+    steps = np.repeat([0.1, 0.2], [300, 400])
+    whole = propagate(CONTINUOUS, np.ones(NEURONS), {"velocity": forcing()}, step_size=steps, quadrature="linear", **KNOWN)
+    state, ends = start(CONTINUOUS, np.ones(NEURONS), quadrature="linear"), []
+    for part, h in ((slice(0, 300), 0.1), (slice(300, 700), 0.2)):
+        charge, state = advance(CONTINUOUS, state, {"velocity": forcing()[part]}, step_size=h, **KNOWN)
+        ends.append(charge[1:])
+    assert np.allclose(np.concatenate(ends), whole[1:], rtol=1e-13)
+
+
+def test_a_state_of_another_law_is_refused():
+    with pytest.raises(PropagationError, match="state: expected 2 rows, got 1"):
+        advance(DISCRETE, start(derived("scale", "plain"), np.ones(2)), {"direction": np.ones((3, 2))}, **KNOWN)
+
+
 def test_a_state_can_be_gone_on_from_twice_and_is_not_changed():
     state = start(DISCRETE, np.ones(NEURONS))
     _, half = advance(DISCRETE, state, {"direction": forcing()[:300]}, **KNOWN)
