@@ -32,12 +32,18 @@ DISCRETE, CONTINUOUS = (f(scale(), sgd(momentum=True)) for f in (discrete_law, l
 
 def best_of(job: Callable[[], object], repeats: int = 3) -> float:
     """The shortest of a few runs: on a shared machine, the one that was least disturbed."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        job()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    return side_by_side({"job": job}, repeats)["job"]
+
+
+def side_by_side(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The shortest run of each job, taken in turns, so that what disturbs one disturbs all."""
+    shortest = dict.fromkeys(jobs, float("inf"))
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            begin = time.perf_counter()
+            job()
+            shortest[name] = min(shortest[name], time.perf_counter() - begin)
+    return shortest
 
 
 def peak_memory(job: Callable[[], object]) -> int:
@@ -77,24 +83,26 @@ def timings(forcing: np.ndarray) -> dict[str, float]:
     steps, neurons = forcing.shape
     few = np.linspace(0, steps, 101).astype(int)
     cosine = {"lr": 0.1 * (1 + np.cos(np.linspace(0, 3, steps))) / 2}
+    half, narrow = forcing[: steps // 2], np.ascontiguousarray(forcing[:, : neurons // 2])
     some = np.ascontiguousarray(forcing[:, : max(1, neurons // 20)])
-    found = {
-        "sum over the array": best_of(forcing.sum, 7),
-        "sum over axis 0": best_of(lambda: forcing.sum(axis=0), 5),
-        "last charge, exact discrete law": best_of(lambda: discrete(forcing, [steps]), 5),
-        "charge at 101 steps, exact discrete law": best_of(lambda: discrete(forcing, few), 5),
-        "charge at 101 steps, continuous law": best_of(lambda: continuous(forcing, few), 5),
-        "charge at 101 steps, exact discrete law, cosine schedule": best_of(lambda: discrete(forcing, few, **cosine), 5),
-        "charge at all steps, exact discrete law": best_of(lambda: discrete(forcing, None), 2),
-        "writing an array of that size (numpy.ones)": best_of(lambda: np.ones((steps + 1, neurons)), 2),
-        "plain loop over steps, last charge": best_of(lambda: plain_loop(forcing), 1),
-        "scipy.signal.lfilter, from 1/20 of the neurons": best_of(lambda: lfilter(some), 1) * neurons / some.shape[1],
+    quick = {
+        "sum over the array": forcing.sum,
+        "sum over axis 0": lambda: forcing.sum(axis=0),
+        "last charge, exact discrete law": lambda: discrete(forcing, [steps]),
+        "charge at 101 steps, exact discrete law": lambda: discrete(forcing, few),
+        "charge at 101 steps, continuous law": lambda: continuous(forcing, few),
+        "charge at 101 steps, exact discrete law, cosine schedule": lambda: discrete(forcing, few, **cosine),
+        "charge at 51 steps, half the steps": lambda: discrete(half, few[few <= len(half)]),
+        "charge at 101 steps, half the neurons": lambda: discrete(narrow, few),
     }
-    half = forcing[: steps // 2]
-    found["charge at 51 steps, half the steps"] = best_of(lambda: discrete(half, few[few <= len(half)]), 5)
-    narrow = np.ascontiguousarray(forcing[:, : neurons // 2])
-    found["charge at 101 steps, half the neurons"] = best_of(lambda: discrete(narrow, few), 5)
-    return found
+    slow = {
+        "charge at all steps, exact discrete law": lambda: discrete(forcing, None),
+        "writing an array of that size (numpy.ones)": lambda: np.ones((steps + 1, neurons)),
+    }
+    found = side_by_side(quick, 9) | side_by_side(slow, 3)
+    found["plain loop over steps, last charge"] = best_of(lambda: plain_loop(forcing), 2)
+    lfilter_seconds = best_of(lambda: lfilter(some), 2) * neurons / some.shape[1]
+    return found | {"scipy.signal.lfilter, from 1/20 of the neurons": lfilter_seconds}
 
 
 def torch_timings(forcing: np.ndarray) -> dict[str, float]:
