@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from numerics.array_namespace import Array, namespace
 
 RANGES = {"lr": (0.0, None), "weight_decay": (0.0, None), "momentum": (0.0, 1.0), "dampening": (0.0, 1.0)}
@@ -15,7 +17,7 @@ def problem(name: str, value: Array) -> str | None:
     'momentum: expected at least 0.0 and below 1.0, got 1.5'
     """
     xp = namespace(value)
-    array = xp.asarray(value)
+    array = np.asarray(value) if xp is np else value.detach()
     if not bool(xp.isfinite(array).all()):
         return f"{name}: expected finite numbers, got NaN or infinity"
     low, high = RANGES.get(name, (None, None))

@@ -1,41 +1,95 @@
-"""Driven recurrences over (steps, neurons), with hyper-parameters that may change at every step.
+"""Driven response over (steps, neurons), with hyper-parameters that may change at every step and from neuron to neuron.
 
 A law is stepped from one recorded step to the next: a :class:`derive.DiscreteLaw` exactly, a continuous :class:`derive.Law`
-by the exact propagator of a drive that is constant over the step. A step's factors do not grow with the length of the
-run, as growing exponentials would; state is carried in float64, and a result that overflows all the same is refused.
+by its exact propagator (:mod:`numerics.step_matrices`). The way through the arrays is :mod:`numerics.recurrence`, or
+:mod:`numerics.scan` for tensors. A step's factors do not grow with the length of the run, as growing exponentials would;
+state is carried in float64, and a result that overflows all the same is refused.
+
+:func:`propagate` takes a whole run; :func:`start` and :func:`advance` take it in pieces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import scipy.linalg
-import sympy as sp
 
 from derive import DiscreteLaw, Law
-from derive.discrete_law import DRIVES
-from derive.symbols import ARGUMENT_NAMES, FORM_NAMES, time
-from numerics.hyper_parameters import problem
+from numerics.array_namespace import Array, namespace
+from numerics.recurrence import recur
+from numerics.run_arguments import (
+    Hyper,
+    beside,
+    checked_drives,
+    checked_quadrature,
+    checked_schedule,
+    drive_names,
+    hyper_table,
+    initial_state,
+    kept_steps,
+    number_of_steps,
+    state_size,
+)
+from numerics.scan import scan
+from numerics.step_matrices import (
+    Floats,
+    PropagationError,
+    Quadrature,
+    StepMatrices,
+    continuous_step,
+    discrete_step,
+)
 
-Floats = np.ndarray
+CHUNK = 16_384
+"""Steps whose matrices are held at a time, so that memory does not grow with the run; a quarter of it for tensors."""
 
 
-class PropagationError(ValueError):
-    """Arrays that do not describe a run of the law."""
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a run of a law has got to: what :func:`advance` needs to go on from there.
+
+    Parameters
+    ----------
+    values
+        Shape ``(k, neurons)``, float64: the charge, for oscillators and discrete laws with momentum Q' or the overlap with
+        the velocity, and for the quadrature ``linear`` the drive of the step before.
+    steps
+        How many steps it has taken.
+    fresh
+        Whether there is no velocity yet, so that the next step of a discrete law is a first one.
+    quadrature
+        How a continuous law integrates its drive.
+    step_size
+        Length of the step before, None where there was none.
+    """
+
+    values: Array
+    steps: int = 0
+    fresh: bool = True
+    quadrature: Quadrature = "constant"
+    step_size: Floats | None = None
+
+    @property
+    def charge(self) -> Array:
+        """Q now, shape ``(neurons,)``."""
+        return self.values[0]
 
 
 def propagate(
     law: Law | DiscreteLaw,
-    initial: Floats,
-    drives: Mapping[str, Floats],
+    initial: Array,
+    drives: Mapping[str, Array],
     *,
-    step_size: float | Floats | None = None,
+    step_size: Hyper | None = None,
     steps: int | None = None,
-    keep: Floats | None = None,
+    keep: Array | Sequence[int] | None = None,
     velocity_exists: bool = False,
-    **hyper: float | Floats,
-) -> Floats:
+    quadrature: Quadrature = "constant",
+    **hyper: Hyper,
+) -> Array:
     """The charge at steps 0..T, from its initial value and the drive measured at every step.
 
     Parameters
@@ -46,22 +100,27 @@ def propagate(
         State at step 0, shape ``(neurons,)`` for the charge alone, or ``(k, neurons)``: charge and velocity overlap
         (discrete law with momentum), charge and Q'(0) (oscillator; 0 if only the charge is given, as the paper has it).
     drives
-        Name -> samples of shape ``(steps, neurons)``. A discrete law names them in ``law.drives``; a continuous one takes
-        ``law.drive_form``, constant over [t_n, t_{n+1}]. ``breaking`` may be left out and is then 0.
+        Name -> samples of shape ``(steps, neurons)``, numpy arrays or tensors. A discrete law names them in
+        ``law.drives``; a continuous one takes ``law.drive_form``. ``breaking`` may be left out and is then 0.
     step_size
         Continuous laws: time h_n advanced by step n, a number or shape ``(steps,)``.
     steps
         T, needed only where no drive and no array of hyper-parameters tells it.
     keep
-        Which of the steps 0..T to return, increasing; all of them if left out.
+        Which of the steps 0..T to return, increasing; all of them if left out. A few are several times as fast as all.
     velocity_exists
         Discrete laws with momentum: whether the run goes on from an earlier one, so that step 0 is not a first step.
+    quadrature
+        Continuous laws: ``"constant"`` holds a sample over its step, ``"riemann"`` is the paper's sum, ``"linear"`` is of
+        second order, ``"matched"`` of the law's; see :mod:`numerics.step_matrices`.
     **hyper
-        Those of ``law.hyper_parameters``, each a number or of shape ``(steps,)``.
+        Those of ``law.hyper_parameters``, each a number or of shape ``(steps,)``. Shape ``(1, neurons)`` or ``(steps,
+        neurons)`` gives neurons their own; numpy arrays then, and stepped one by one, which takes longer.
 
     Returns
     -------
-    array of shape ``(steps + 1, neurons)``, or ``(len(keep), neurons)``, float64
+    array or tensor of shape ``(steps + 1, neurons)``, or ``(len(keep), neurons)``, float64. Few kept steps of float32
+    drives are summed in float32 over at most 128 steps, which costs 1e-6 of the largest charge at the most.
 
     Raises
     ------
@@ -76,151 +135,159 @@ def propagate(
     >>> propagate(discrete_law(translation(), sgd()), np.array([1.0]), {}, steps=3, lr=0.5, weight_decay=1.0)[:, 0]
     array([1.   , 0.5  , 0.25 , 0.125])
     """
-    is_discrete = isinstance(law, DiscreteLaw)
-    names = tuple(law.drives) if is_discrete else tuple(filter(None, [law.drive_form]))
-    size = law.transition.shape[0] if is_discrete else (2 if law.is_oscillator else 1)
-    if not is_discrete and step_size is None:
-        raise PropagationError("step_size: expected the time advanced by a step, got None; it is lr*(1 - dampening)")
-    if is_discrete and step_size is not None:
-        raise PropagationError("step_size: expected none, got one; a discrete law advances by its own steps")
-    allowed = {*law.hyper_parameters}
-    if set(hyper) != allowed:
-        raise PropagationError(f"hyper-parameters: expected {sorted(allowed)}, got {sorted(hyper)}")
-    schedule = dict(hyper) if is_discrete else {**hyper, "step_size": step_size}
-    state = _state(initial, size)
-    if is_discrete and not velocity_exists and size == 2 and state[1].any():
+    begun = start(law, initial, velocity_exists=velocity_exists, quadrature=quadrature)
+    return advance(law, begun, drives, step_size=step_size, steps=steps, keep=keep, **hyper)[0]
+
+
+def start(
+    law: Law | DiscreteLaw, initial: Array, *, velocity_exists: bool = False, quadrature: Quadrature = "constant"
+) -> State:
+    """The state at step 0, of arguments as :func:`propagate` takes them."""
+    chosen = checked_quadrature(law, quadrature)
+    values = initial_state(initial, state_size(law))
+    if isinstance(law, DiscreteLaw) and not velocity_exists and len(values) == 2 and bool(values[1].any()):
         raise PropagationError("velocity_exists: expected True with an initial overlap that is not 0, got False")
-    samples = _drives(names, drives, state.shape[1])
-    total = _steps(samples, schedule, steps)
-    table = {name: _per_step(name, value, total) for name, value in schedule.items()}
+    if chosen == "linear":
+        values = namespace(values).concatenate([values, 0 * values[:1]])
+    return State(values, fresh=not velocity_exists, quadrature=chosen)
+
+
+def advance(
+    law: Law | DiscreteLaw,
+    state: State,
+    drives: Mapping[str, Array],
+    *,
+    step_size: Hyper | None = None,
+    steps: int | None = None,
+    keep: Array | Sequence[int] | None = None,
+    **hyper: Hyper,
+) -> tuple[Array, State]:
+    """One piece of a run: the charge at steps 0..T counted from ``state``, and the state after them.
+
+    The arguments are those of :func:`propagate`, for this piece. Pieces make the whole, to rounding; the first row of one
+    is the last of the one before.
+
+    >>> from derive import law, scale, sgd
+    >>> L, drive = law(scale(), sgd(momentum=True)), np.random.default_rng(0).random((100, 2))
+    >>> known = {"step_size": 0.1, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3}
+    >>> state = start(L, np.ones(2))
+    >>> for piece in np.split(drive, [30, 70]):  # e.g. read from a file
+    ...     charge, state = advance(L, state, {"velocity": piece}, keep=[], **known)
+    >>> bool(np.allclose(state.charge, propagate(L, np.ones(2), {"velocity": drive}, **known)[-1], rtol=1e-14))
+    True
+    """
+    rows = state_size(law) + (state.quadrature == "linear")
+    if len(state.values) != rows:
+        raise PropagationError(f"state: expected {rows} rows, got {len(state.values)}; begin with start(law, …) of this law")
+    schedule = checked_schedule(law, step_size, hyper)
+    samples = checked_drives(law, drives, state.values.shape[1])
+    total = number_of_steps(samples, schedule, steps)
+    table = hyper_table(schedule, total, state.values.shape[1])
+    kept = np.arange(total + 1) if keep is None else kept_steps(keep, total)
+    values = beside(state.values, samples)
+    run = _run_on_arrays if _are_arrays([values, *samples.values()]) else _run
+    out, values = run(law, state, values, samples, table, kept, total)
+    _check_finite(out, values, samples)
+    return out, replace(state, values=values, **_reached(state, table, total))
+
+
+def _are_arrays(tensors: list[Array]) -> bool:
+    """Whether all are tensors that numpy can look at, and no gradient is asked for: the way through arrays is faster."""
+    return namespace(*tensors) is not np and all(
+        x.device.type == "cpu" and not x.requires_grad and str(x.dtype) != "torch.bfloat16" for x in tensors
+    )
+
+
+def _run_on_arrays(
+    law: Law | DiscreteLaw, state: State, values: Array, samples: dict[str, Array], *rest: Any
+) -> tuple[Array, Array]:
+    arrays = {name: x.numpy() for name, x in samples.items()}
+    out, final = _run(law, state, values.numpy(), arrays, *rest)
+    torch = namespace(values)
+    return torch.from_numpy(out), torch.from_numpy(final)
+
+
+def _run(
+    law: Law | DiscreteLaw, state: State, values: Array, samples: dict[str, Array], table: dict, keep: Floats, total: int
+) -> tuple[Array, Array]:
+    """Span by span: their matrices, then the way through them."""
+    xp = namespace(values)
+    columns = [j for j, name in enumerate(drive_names(law)) if name in samples]
+    drives = [samples[name] for name in drive_names(law) if name in samples]
+    rows, out = [], np.empty((len(keep), values.shape[1])) if xp is np else None
+    begin = values[:1]
+    if len(keep) and keep[0] == 0:
+        rows.append(begin)
+    with np.errstate(over="ignore", invalid="ignore"):  # seen in the result
+        for first, last, matrices in _spans(law, state, table, total, values.shape[1]):
+            steps = matrices.choose(columns).over(last - first)
+            part = slice(*np.searchsorted(keep, [first, last], side="right"))
+            within, now = keep[part] - first, [array[first:last] for array in drives]
+            if out is not None:
+                values = recur(steps, values, now, within, out[part])
+            else:
+                kept, values = scan(steps, values, now, within)
+                rows.append(kept)
+    if out is None:
+        return xp.cat([values[:0, :], *rows]), values
+    out[: len(rows)] = begin
+    return out, values
+
+
+def _spans(
+    law: Law | DiscreteLaw, state: State, table: dict, total: int, neurons: int
+) -> Iterator[tuple[int, int, StepMatrices]]:
+    """(first, last, matrices): a step that is unlike the others because nothing came before it stands alone."""
+    varying = any(len(values) > 1 for values in table.values())
+    edges = _span_edges(_stands_alone(law, state, table), state, total, _span(table, neurons) if varying else CHUNK)
+    before, matrices = state.step_size, None
+    for first, last in pairwise(edges):
+        now = {name: values if len(values) == 1 else values[first:last] for name, values in table.items()}
+        if matrices is None or varying or first == 1:
+            if isinstance(law, DiscreteLaw):
+                matrices = discrete_step(law, now, first=state.fresh and first == 0)
+            else:
+                matrices = continuous_step(law, now, state.quadrature, before)
+                before = now["step_size"][-1:]
+        yield first, last, matrices
+
+
+def _span_edges(alone: bool, state: State, total: int, size: int) -> list[int]:
+    """0, the end of a first step that stands alone, and the spans after it."""
+    size = size if namespace(state.values) is np else max(1, size // 4)
+    return sorted({0, *range(min(int(alone), total), total, size), total})
+
+
+def _stands_alone(law: Law | DiscreteLaw, state: State, table: dict[str, Floats]) -> bool:
+    """Whether the first step differs from others of the same hyper-parameters, because of what came before it."""
     if isinstance(law, DiscreteLaw):
-        transition, gain = _discrete_matrices(law, table, total, velocity_exists)
-    else:
-        transition, gain = _continuous_matrices(law, table, total)
-    kept = np.arange(total + 1) if keep is None else _kept(keep, total)
-    return _recur(transition, gain, state, [samples.get(name) for name in names], kept)
+        return state.fresh
+    return state.step_size is None or not np.array_equal(state.step_size, table["step_size"][:1])
 
 
-def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats | None], keep: Floats) -> Floats:
-    """x_{n+1} = A_n x_n + Σ_j B_n[:, j] f_n^j; the first component at the steps in ``keep``."""
-    out = np.empty((len(keep), state.shape[1]))
-    rows = dict(zip(keep.tolist(), out, strict=True))
-    for n in range(len(transition) + 1):
-        if n in rows:
-            rows[n][:] = state[0]
-        if n == len(transition):
-            break
-        state = transition[n] @ state
-        for j, sample in enumerate(samples):
-            if sample is not None:
-                state += gain[n][:, j, None] * sample[n]
-    if not np.isfinite(out).all():
-        raise PropagationError(
-            "drives: expected a run whose charge stays finite, got one that overflows; lower lr or the drive"
-        )
-    return out
+def _span(table: dict[str, Floats], neurons: int) -> int:
+    """Steps whose matrices, one a neuron if these differ, take some megabytes."""
+    own = any(values.ndim > 1 for values in table.values())
+    return 2**18 // max(neurons, 1) + 1 if own else CHUNK
 
 
-def _kept(keep: Floats, steps: int) -> Floats:
-    array = np.asarray(keep)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or (np.diff(array, prepend=-1) <= 0).any() or (array > steps).any():
-        raise PropagationError(f"keep: expected increasing steps between 0 and {steps}, got {keep}")
-    return array
+def _reached(state: State, table: dict[str, Floats], total: int) -> dict:
+    if total == 0:
+        return {}
+    return {
+        "steps": state.steps + total,
+        "fresh": False,
+        "step_size": table["step_size"][-1:] if "step_size" in table else None,
+    }
 
 
-def _discrete_matrices(
-    law: DiscreteLaw, table: dict[str, Floats], steps: int, velocity_exists: bool
-) -> tuple[Floats, Floats]:
-    """A and B at each step; step 0 has the first step's own, unless a velocity exists already."""
-    transition, gain = _matrix(law.transition, table, steps), _matrix(law.drive_matrix, table, steps)
-    if steps and not velocity_exists:
-        first = {name: values[:1] for name, values in table.items()}
-        transition[0] = _matrix(law.first_transition, first, 1)[0]
-        gain[0] = _matrix(law.first_drive_matrix, first, 1)[0]
-    return transition, gain
-
-
-def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tuple[Floats, Floats]:
-    """exp of the law's companion matrix bordered by its drive: (Φ(h), ∫_0^h Φ) in one, for each distinct step."""
-    drive = law.drive.subs({form(time): 1 for form in FORM_NAMES})
-    if law.is_oscillator:
-        rows = [[0, 1, 0], [-law.stiffness / law.mass, -law.damping / law.mass, drive / law.mass], [0, 0, 0]]
-    else:
-        rows = [[-law.stiffness / law.damping, drive / law.damping], [0, 0]]
-    h = table.pop("step_size")
-    if (h < 0).any():
-        raise PropagationError("step_size: expected steps forward in time, got a negative one")
-    if "lr" in table:
-        if ((table["lr"] == 0) & (h > 0)).any():
-            raise PropagationError("lr: expected a positive learning rate where step_size is positive, got 0")
-        # where no time passes, any learning rate gives the same step of length 0
-        table["lr"] = np.where(h == 0, 1.0, table["lr"])
-    generators = _matrix(sp.ImmutableMatrix(rows), table, steps) * h[:, None, None]
-    distinct, inverse = np.unique(generators.reshape(steps, len(rows) ** 2), axis=0, return_inverse=True)
-    flows = scipy.linalg.expm(distinct.reshape(-1, len(rows), len(rows)))[inverse.ravel()]
-    columns = 1 if law.drive_form else 0
-    return flows[:, :-1, :-1], flows[:, :-1, -1:][:, :, :columns]
-
-
-def _matrix(matrix: sp.ImmutableMatrix, table: dict[str, Floats], steps: int) -> Floats:
-    """A SymPy matrix in the hyper-parameters, evaluated at each step: shape ``(steps, *matrix.shape)``."""
-    symbols = sorted(matrix.free_symbols, key=str)
-    unknown = [symbol for symbol in symbols if symbol not in ARGUMENT_NAMES]
-    if unknown:
-        raise PropagationError(
-            f"law: expected the symbols of derive.symbols, got {unknown}; put in numbers or those symbols"
-        )
-    out = np.empty((steps, *matrix.shape))
-    for index, entry in np.ndenumerate(np.array(matrix.tolist(), dtype=object).reshape(matrix.shape)):
-        function: Callable[..., Floats] = sp.lambdify(symbols, entry, "numpy")
-        out[(slice(None), *index)] = function(*(table[ARGUMENT_NAMES[symbol]] for symbol in symbols))
-    return out
-
-
-def _drives(names: tuple[str, ...], drives: Mapping[str, Floats], neurons: int) -> dict[str, Floats]:
-    missing, unknown = set(names) - set(drives) - {"breaking"}, set(drives) - set(names)
-    if missing or unknown:
-        raise PropagationError(f"drives: expected {names}, got {tuple(drives)}")
-    arrays = {name: _numbers(name, values) for name, values in drives.items()}
-    for name, array in arrays.items():
-        if array.ndim != 2 or array.shape[1] != neurons:
-            raise PropagationError(f"{name}: expected shape (steps, {neurons}), got {array.shape}")
-    return arrays
-
-
-def _steps(samples: dict[str, Floats], schedule: Mapping[str, float | Floats], steps: int | None) -> int:
-    lengths = {name: len(x) for name, x in samples.items()}
-    lengths |= {name: np.shape(x)[0] for name, x in schedule.items() if np.ndim(x)}
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
-        raise PropagationError(f"steps: expected a number of steps, 0 or more, got {steps!r}")
-    lengths |= {} if steps is None else {"steps": int(steps)}
-    if len(set(lengths.values())) != 1:
-        raise PropagationError(f"steps: expected one number of steps, got {lengths or 'none'}")
-    return next(iter(lengths.values()))
-
-
-def _per_step(name: str, value: float | Floats, steps: int) -> Floats:
-    array = _numbers(name, value)
-    if array.shape not in ((), (steps,)):
-        raise PropagationError(f"{name}: expected a number or shape ({steps},), got shape {array.shape}")
-    return np.broadcast_to(array, (steps,))
-
-
-def _state(initial: Floats, size: int) -> Floats:
-    array = _numbers("initial", initial)
-    if array.ndim == 1:
-        array = np.concatenate([array[None], np.zeros((size - 1, len(array)))])
-    if array.ndim != 2 or len(array) != size:
-        raise PropagationError(f"initial: expected shape (neurons,) or ({size}, neurons), got {np.shape(initial)}")
-    return array
-
-
-def _numbers(name: str, value: float | Floats) -> Floats:
-    """``value`` as an array of real numbers, finite and in the range of its name."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise PropagationError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    wrong = problem(name, array)
-    if wrong:
-        raise PropagationError(wrong)
-    return array if name in DRIVES else array.astype(np.float64)
+def _check_finite(out: Array, values: Array, samples: dict[str, Array]) -> None:
+    """A NaN or infinity in a drive reaches the state and stays there, so looking at the result tells."""
+    xp = namespace(values)
+    seen = xp is np and len(out) > CHUNK  # so many rows are looked at block by block, in the cache
+    if bool(xp.isfinite(values).all()) and (seen or bool(xp.isfinite(out).all())):
+        return
+    for name, array in samples.items():
+        if not all(bool(xp.isfinite(array[n : n + CHUNK]).all()) for n in range(0, len(array), CHUNK)):
+            raise PropagationError(f"{name}: expected finite numbers, got NaN or infinity")
+    raise PropagationError("drives: expected a run whose charge stays finite, got one that overflows; lower lr or the drive")

@@ -4,6 +4,7 @@ from torch_bridge.certify import Certificate, CertificationError, certify
 from torch_bridge.data import ImageSet, open_dataset
 from torch_bridge.discover import find_symmetries
 from torch_bridge.evaluate import Comparison, EvaluationError, GroupComparison, evaluate
+from torch_bridge.modified_flow import ModifiedFlowError, modified_gradient, modified_loss
 from torch_bridge.recorder import Recorder, RecordingError
 from torch_bridge.run_log import RunLog, RunLogError
 from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap
@@ -18,6 +19,7 @@ __all__ = [
     "EvaluationError",
     "GroupComparison",
     "ImageSet",
+    "ModifiedFlowError",
     "NeuronSymmetries",
     "Recorder",
     "RecordingError",
@@ -29,6 +31,8 @@ __all__ = [
     "certify",
     "evaluate",
     "find_symmetries",
+    "modified_gradient",
+    "modified_loss",
     "open_dataset",
     "train",
     "vgg16",
