@@ -145,20 +145,25 @@ class Law:
         return {name: operator for name, operator in operators.items() if operator != 0}
 
     @property
-    def drive_form(self) -> str | None:
-        """Name of the form whose samples drive the law: ``"gradient"``, ``"velocity"`` or None.
+    def drive_forms(self) -> tuple[str, ...]:
+        """Names of the forms whose samples drive the law: ``"gradient"``, ``"velocity"``, ``"overlap"``, or none.
+
+        >>> from derive import law, scale, sgd
+        >>> law(scale(), sgd(momentum=True)).drive_forms
+        ('velocity',)
 
         Raises
         ------
         ValueError
-            If there are two of them, or their derivatives: see :attr:`drive_operators`.
+            If their derivatives drive it as well, see :attr:`drive_operators`.
         """
         operators = self.drive_operators
-        if len(operators) > 1 or any(operator.has(D) for operator in operators.values()):
+        if any(operator.has(D) for operator in operators.values()):
             raise ValueError(
-                f"law: expected a drive that is a multiple of one form, got {self.drive}; the discrete law needs none other"
+                f"law: expected a drive without derivatives, got {self.drive}; samples drive laws of order 0 and 1, and the "
+                "law of all orders by its steps, discrete_law(symmetry, rule)"
             )
-        return next(iter(operators), None)
+        return tuple(operators)
 
     def __str__(self) -> str:
         primes = ["", "'", "''", *(f"^({k})" for k in range(3, 3 + len(self.higher)))]
@@ -209,8 +214,8 @@ def law(
     form
         ``"modified loss"`` or ``"modified flow"`` to override that choice at order 1; with momentum ``"slow flow"`` is the
         equation of first order that the charge follows once the velocity has forgotten its start.
-        With Nesterov the drive is closed at order 1 by the equation of learning at order 0, which holds for the full
-        gradient: under minibatch noise that law is far off, where the laws of higher order are not.
+        With Nesterov order 1 comes from the exact recurrence too: what the projection leaves, ⟨θ', g⟩_M, is not a form of
+        the velocity alone under minibatch noise.
     keep_weight_decay_squared
         Keep the ηλ² term of the modified loss, which the paper drops because it sets λ ~ η. In general: count λ as a
         number, not as a power of η. Laws of all orders and modified flows drop nothing of the kind.
@@ -238,7 +243,7 @@ def law(
     chosen = _form(rule, order, form)
     if order == sp.oo:
         expr, derivation = law_of_all_orders(symmetry, rule)
-    elif order > 1 or chosen == "slow flow":
+    elif order > 1 or chosen == "slow flow" or (order == 1 and rule.nesterov):
         expr, derivation = law_of_order(symmetry, rule, int(order), chosen, keep_weight_decay_squared)
     else:
         expr, derivation = _projected(symmetry, _equation_of_learning(rule, chosen), keep_weight_decay_squared)

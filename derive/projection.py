@@ -15,10 +15,10 @@ from derive.update_rule import UnsupportedError
 
 
 def project(equation: ModifiedEquation, symmetry: Symmetry) -> tuple[sp.Expr, tuple[Step, ...]]:
-    """The passes: project, move H onto X, use invariance, close, name the charge. Each is a checked step."""
+    """The passes: project, move H onto X, use invariance, name the charge. Each is a checked step."""
     first = _projection(equation, symmetry)
     steps, expr = [first], first.after
-    for one_pass in (_move_hessian, _use_invariance, _close, _name_charge):
+    for one_pass in (_move_hessian, _use_invariance, _name_charge):
         step = one_pass(expr, symmetry, equation)
         expr = step.after
         if step.after != step.before:
@@ -72,21 +72,6 @@ def _use_invariance(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquatio
         + (r"$H X = 0$" if symmetry.linear_word == 0 else r"$H X = -M g$, $M$ being the linear part of $X$"),
         tuple(facts),
         source="Kunin et al. 2021, eq. 1–8",
-    )
-
-
-def _close(expr: sp.Expr, symmetry: Symmetry, equation: ModifiedEquation) -> Step:
-    """A gradient that meets a velocity is replaced by the equation of learning at leading order: g = −c_1θ' − λθ + O(h)."""
-    speed = equation.time_coefficients[0]
-    mixed = ip.Inner(ip.theta_dot, ip.linear_part * ip.gradient)
-    value = -speed * ip.Inner(ip.theta_dot, ip.linear_part * ip.theta_dot)
-    value -= equation.rule.weight_decay * ip.inner(ip.theta_dot, ip.generator)
-    return Step(
-        expr,
-        sp.expand(expr.subs(mixed, value)),
-        "close at leading order",
-        "this term is already $O(h)$, so the gradient in it may be taken from the equation of learning at order 0",
-        ((mixed, value),),
     )
 
 

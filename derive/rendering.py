@@ -66,9 +66,9 @@ def _legend(result: Solution | DiscreteLaw) -> list[tuple[str, str, str]]:
     rows += [("Q", "Q", f"charge ${form(chr(92) + 'theta')}$"),
              ("t", "t", r"training time, $\sum h$ with $h = \eta(1-\alpha)$"),
              ("D, E", "D, E", r"time derivative and shift by one step, $E = e^{hD}$")]  # fmt: skip
-    name = result.law.drive_form
-    rows += [("q(t)", "q(t)", f"${form('g')}$")] if name == "gradient" else []
-    return rows + ([("k(t)", "k(t)", f"${form(chr(92) + 'dot' + chr(92) + 'theta')}$")] if name == "velocity" else [])
+    names = {"gradient": ("q(t)", f"${form('g')}$"), "velocity": ("k(t)", f"${form(chr(92) + 'dot' + chr(92) + 'theta')}$")}
+    names["overlap"] = ("o(t)", r"$\langle d, v\rangle$, the same form of a step's direction and velocity")
+    return rows + [(letter, letter, meaning) for letter, meaning in (names[name] for name in result.law.drive_operators)]
 
 
 def _text(result: Solution | DiscreteLaw) -> str:

@@ -101,7 +101,7 @@ def propagate(
         (discrete law with momentum), charge and Q'(0) (oscillator; 0 if only the charge is given, as the paper has it).
     drives
         Name -> samples of shape ``(steps, neurons)``, numpy arrays or tensors. A discrete law names them in
-        ``law.drives``; a continuous one takes ``law.drive_form``. ``breaking`` may be left out and is then 0.
+        ``law.drives``; a continuous one in ``law.drive_forms``. ``breaking`` may be left out and is then 0.
     step_size
         Continuous laws: time h_n advanced by step n, a number or shape ``(steps,)``.
     steps
@@ -148,7 +148,7 @@ def start(
     if isinstance(law, DiscreteLaw) and not velocity_exists and len(values) == 2 and bool(values[1].any()):
         raise PropagationError("velocity_exists: expected True with an initial overlap that is not 0, got False")
     if chosen == "linear":
-        values = namespace(values).concatenate([values, 0 * values[:1]])
+        values = namespace(values).concatenate([values, *[0 * values[:1]] * len(drive_names(law))])
     return State(values, fresh=not velocity_exists, quadrature=chosen)
 
 
@@ -176,7 +176,7 @@ def advance(
     >>> bool(np.allclose(state.charge, propagate(L, np.ones(2), {"velocity": drive}, **known)[-1], rtol=1e-14))
     True
     """
-    rows = state_size(law) + (state.quadrature == "linear")
+    rows = state_size(law) + (len(drive_names(law)) if state.quadrature == "linear" else 0)
     if len(state.values) != rows:
         raise PropagationError(f"state: expected {rows} rows, got {len(state.values)}; begin with start(law, …) of this law")
     schedule = checked_schedule(law, step_size, hyper)

@@ -17,7 +17,9 @@ Hyper = Array
 
 def drive_names(law: Law | DiscreteLaw) -> tuple[str, ...]:
     """Names of the drives, in the order of the columns of B."""
-    return tuple(law.drives) if isinstance(law, DiscreteLaw) else tuple(filter(None, [law.drive_form]))
+    if isinstance(law, Law) and law.higher:
+        raise PropagationError(f"law: expected at most Q'', got {law.equation.lhs}; take order=sympy.oo or form='slow flow'")
+    return tuple(law.drives if isinstance(law, DiscreteLaw) else law.drive_forms)
 
 
 def state_size(law: Law | DiscreteLaw) -> int:
@@ -29,7 +31,7 @@ def checked_quadrature(law: Law | DiscreteLaw, quadrature: str) -> Quadrature:
     """The quadrature that the law takes; a discrete law, and one without drive, has but one."""
     if isinstance(law, Law):
         chosen = resolved(quadrature, law)
-        return chosen if law.drive_form else "constant"
+        return chosen if law.drive_forms else "constant"
     if quadrature != "constant":
         raise PropagationError(f"quadrature: expected none, got {quadrature!r}; a discrete law sums its drives exactly")
     return "constant"

@@ -18,7 +18,7 @@ from sympy.printing.pycode import PythonCodePrinter
 
 from derive import DiscreteLaw, Solution
 from derive.discrete_law import DRIVES, C_n, Q_n
-from derive.special_functions import damped_cosh, damped_sinhc
+from derive.special_functions import damped_cosh, damped_sinhc, squared_arccosh1p
 from derive.symbols import ARGUMENT_NAMES, frequency, time
 from numerics import special
 
@@ -43,6 +43,8 @@ DECAYING = {
     sp.exp: "{library}.exp({0})",
     sp.cos: "{library}.cos({0})",
     sp.sin: "{library}.sin({0})",
+    sp.log: "{library}.log({0})",
+    squared_arccosh1p: "squared_arccosh1p({0})",
     CoshOfSquare: "damped_cosh({0}, squared={1})",
     SinhcOfSquare: "damped_sinhc({0}, squared={1})",
 }
@@ -173,8 +175,8 @@ def _backend(printer: Printer) -> Backend:
 def module_source(backend: Backend, functions: Sequence[str]) -> str:
     """The import and the functions, and below them the entire functions if they are called."""
     below = "\n\n".join(functions)
-    if any(f"damped_{name}(" in below for name in ("cosh", "sinhc")):
-        return f"from math import factorial\n\n{IMPORT[backend]}\n\n\n{below}\n\n{entire_functions(backend)}"
+    if any(f"{name}(" in below for name in ("damped_cosh", "damped_sinhc", "squared_arccosh1p")):
+        return f"from math import comb, factorial\n\n{IMPORT[backend]}\n\n\n{below}\n\n{entire_functions(backend)}"
     return f"{IMPORT[backend]}\n\n\n{below}"
 
 

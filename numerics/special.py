@@ -7,12 +7,12 @@ With z = a² − b²,
 are the twins of :class:`derive.special_functions.damped_cosh` and ``damped_sinhc``. Three things are minded: z is taken as
 (a − b)(a + b); exponents are folded before they are taken, −a + √z = −b²/(a + √z), so nothing overflows and slow decay
 keeps its digits; and near z = 0 the Taylor series of the entire function is used, so values *and* derivatives pass
-through critical damping. Torch tensors keep their graph.
+through critical damping. Torch tensors keep their graph. The rates of laws of all orders need arccosh(1 + x)² besides.
 """
 
 from __future__ import annotations
 
-from math import factorial
+from math import comb, factorial
 
 from numerics.array_namespace import Array, like, namespace
 
@@ -20,6 +20,9 @@ _NEAR = 1.0
 """|z| below which the series is used: ten terms leave 1/20! ≈ 4e-19 there."""
 _COSH_SERIES = tuple(1 / factorial(2 * k) for k in range(10))
 _SINHC_SERIES = tuple(1 / factorial(2 * k + 1) for k in range(10))
+_ARC_NEAR = 0.25
+"""|x| below which the series of arccosh(1 + x)² is used: eighteen terms leave 1e-18 of it there."""
+_ARC_SERIES = (0.0, *(-2 * (-2) ** k / (k * k * comb(2 * k, k)) for k in range(1, 19)))
 
 
 def damped_cosh(a: Array, b: Array | None = None, *, squared: Array | None = None) -> Array:
@@ -50,6 +53,23 @@ def damped_sinhc(a: Array, b: Array | None = None, *, squared: Array | None = No
     under = xp.exp(-a) * xp.sin(root) / root
     close = xp.exp(-a) * _horner(_SINHC_SERIES, xp.where(near, z, 0 * z))
     return xp.where(near, close, xp.where(z > 0, over, under))
+
+
+def squared_arccosh1p(x: Array) -> Array:
+    """arccosh(1 + x)² for x > −2, which is −arccos(1 + x)² below 0: twin of the function in :mod:`derive`.
+
+    >>> import numpy as np
+    >>> squared_arccosh1p(np.array([-1.0, 0.0])) / np.pi**2
+    array([-0.25,  0.  ])
+    """
+    xp = namespace(x)
+    x = like(x, x) if hasattr(x, "dtype") else like(x, 0.0)
+    if not bool(xp.all((x > -2) & (x < float("inf")))):
+        raise ValueError("x: expected a finite number above -2: steps that alternate in sign have no flow")
+    near = abs(x) < _ARC_NEAR
+    above, below = xp.where(near | (x < 0), 0 * x + 1, x), xp.where(near | (x > 0), 0 * x - 1, x)
+    over, under = 4 * xp.arcsinh(xp.sqrt(above / 2)) ** 2, -4 * xp.arcsin(xp.sqrt(-below / 2)) ** 2
+    return xp.where(near, _horner(_ARC_SERIES, xp.where(near, x, 0 * x)), xp.where(x > 0, over, under))
 
 
 def _parts(a: Array, b: Array | None, squared: Array | None):

@@ -25,8 +25,8 @@ import numpy as np
 import sympy as sp
 
 from derive import DiscreteLaw, Law
-from derive.symbols import ARGUMENT_NAMES, FORM_NAMES, time
-from numerics.special import damped_cosh, damped_sinhc
+from derive.symbols import ARGUMENT_NAMES
+from numerics.special import damped_cosh, damped_sinhc, squared_arccosh1p
 
 Floats = np.ndarray
 Quadrature = Literal["riemann", "constant", "linear", "matched"]
@@ -94,9 +94,9 @@ def continuous_step(
     if "lr" in table:  # where no time passes, any learning rate gives the same step of length 0
         table = {**table, "lr": np.where(h == 0, 1.0, table["lr"])}
     transition, responses, forcing = _oscillator(law, table, h) if law.is_oscillator else _relaxation(law, table, h)
-    if not law.drive_form:
+    if not law.drive_forms:
         return StepMatrices(transition, np.zeros((*transition.shape[:-1], 0)))
-    impulse, held, ramp = (forcing[..., None, None] * response[..., None] for response in responses)
+    impulse, held, ramp = (response[..., None] * forcing[..., None, :] for response in responses)
     if quadrature == "riemann":
         return StepMatrices(transition, impulse)
     if quadrature == "constant":
@@ -115,11 +115,11 @@ def resolved(quadrature: str, law: Law) -> Quadrature:
 
 
 def _with_drive_before(transition: Floats, gain: Floats, before: Floats) -> StepMatrices:
-    """Carry f_n along as the last component of the state, for the step after."""
-    k = transition.shape[-1]
-    larger = np.zeros((*transition.shape[:-2], k + 1, k + 1))
+    """Carry the drives f_n along as the last components of the state, for the step after."""
+    k, m = before.shape[-2:]
+    larger = np.zeros((*transition.shape[:-2], k + m, k + m))
     larger[..., :k, :k], larger[..., :k, k:] = transition, before
-    return StepMatrices(larger, np.concatenate([gain, np.ones_like(gain[..., :1, :])], axis=-2))
+    return StepMatrices(larger, np.concatenate([gain, np.broadcast_to(np.eye(m), (*gain.shape[:-2], m, m))], axis=-2))
 
 
 def _ratio_to_step_before(h: Floats, previous: Floats | None) -> Floats:
@@ -132,8 +132,8 @@ def _ratio_to_step_before(h: Floats, previous: Floats | None) -> Floats:
 
 
 def _relaxation(law: Law, table: Mapping[str, Floats], h: Floats) -> tuple[Floats, list[Floats], Floats]:
-    """x' = −κx + f: (e^{−κh}, its responses to an impulse, a constant and a ramp of the drive, f of a unit drive)."""
-    rate, forcing = (_value(expr / law.damping, table) for expr in (law.stiffness, _unit_drive(law)))
+    """x' = −κx + f: (e^{−κh}, its responses to an impulse, a constant and a ramp, what a unit of each drive forces)."""
+    rate, forcing = _value(law.stiffness / law.damping, table), _forcing(law, law.damping, table)
     decay = rate * h
     near = decay < 1
     one = np.where(decay == 0, 1.0, -np.expm1(-decay) / np.where(decay == 0, 1.0, decay))
@@ -146,7 +146,9 @@ def _relaxation(law: Law, table: Mapping[str, Floats], h: Floats) -> tuple[Float
 def _oscillator(law: Law, table: Mapping[str, Floats], h: Floats) -> tuple[Floats, list[Floats], Floats]:
     """x'' + 2γx' + ω²x = f, state (x, x'), as :func:`_relaxation` has it."""
     gamma, squared, _ = law.normal_form
-    gamma, squared, forcing = (_value(expr, table) for expr in (gamma, squared, _unit_drive(law) / law.mass))
+    gamma, squared, forcing = _value(gamma, table), _value(squared, table), _forcing(law, law.mass, table)
+    # to all orders ω² is a difference of squares: without weight decay rounding may leave it just off 0
+    squared = np.where(abs(squared) <= 8 * np.finfo(float).eps * gamma**2, 0.0, squared)
     if (gamma < 0).any() or (squared < 0).any():
         raise PropagationError("law: expected damping and stiffness of at least 0, got a negative one")
     transition = oscillator_propagator(gamma, squared, h)
@@ -223,8 +225,11 @@ def _doubled(a: Floats, b_squared: Floats, once: Floats, twice: Floats) -> tuple
 # SymPy -> arrays
 
 
-def _unit_drive(law: Law) -> sp.Expr:
-    return law.drive.subs({form(time): 1 for form in FORM_NAMES})
+def _forcing(law: Law, over: sp.Expr, table: Mapping[str, Floats]) -> Floats:
+    """What a unit of each drive forces, shape ``(..., drives)``."""
+    operators = law.drive_operators
+    row = sp.ImmutableMatrix(1, len(operators), [operator / over for operator in operators.values()])
+    return _evaluated(row, table)[..., 0, :]
 
 
 def _evaluated(matrix: sp.ImmutableMatrix, table: Mapping[str, Floats]) -> Floats:
@@ -251,4 +256,6 @@ def _function(expr: sp.Expr) -> tuple[tuple[str, ...], Callable[..., Floats]]:
         raise PropagationError(
             f"law: expected the symbols of derive.symbols, got {unknown}; put in numbers or those symbols"
         )
-    return tuple(ARGUMENT_NAMES[symbol] for symbol in symbols), sp.lambdify(symbols, expr, "numpy")
+    return tuple(ARGUMENT_NAMES[symbol] for symbol in symbols), sp.lambdify(
+        symbols, expr, [{"squared_arccosh1p": squared_arccosh1p}, "numpy"]
+    )

@@ -282,13 +282,13 @@ def _initial_rate(continuous: Law, overlap: Floats, hyper: Mapping[str, Floats])
 
 def _continuous_drive(log: RunLog, continuous: Law, indices: list[int], hyper: Mapping[str, Floats]) -> dict[str, Floats]:
     """Samples of the continuous law's drive: ⟨g, g⟩_M as recorded, or ⟨θ', θ'⟩_M from the recorded ⟨d, d⟩_M."""
-    if continuous.drive_form == "gradient":
-        return {"gradient": _columns(log, indices, "gradient")}
-    if continuous.drive_form == "velocity":
-        return {
-            "velocity": _columns(log, indices, "direction") * _at_each_step(_speed(continuous.rule) ** 2, hyper)[:, None]
-        }
-    return {}
+    speed = _at_each_step(_speed(continuous.rule) ** 2, hyper)[:, None]
+    samples = {
+        "gradient": lambda: _columns(log, indices, "gradient"),
+        "velocity": lambda: _columns(log, indices, "direction") * speed,
+        "overlap": lambda: _columns(log, indices, "overlap"),
+    }
+    return {name: samples[name]() for name in continuous.drive_forms}
 
 
 def _summary(kind: str, groups: tuple[GroupComparison, ...]) -> dict[str, Any]:

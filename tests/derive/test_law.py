@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from derive import SymmetryError, UnsupportedError, discrete_law, gradient_flow, law, rescale, scale, sgd, translation
 from derive.law import Q
 from derive.symbols import dampening as alpha
-from derive.symbols import gradient_form, velocity_form
+from derive.symbols import gradient_form, overlap_form, velocity_form
 from derive.symbols import lr as eta
 from derive.symbols import momentum as beta
 from derive.symbols import time as t
 from derive.symbols import weight_decay as lam
 from tests.derive.known_systems import ABOUT_A_POINT, POWER_RESCALE, RULES, SHEAR, SYMMETRIES, derived, values
 
-q, k = gradient_form(t), velocity_form(t)
+q, k, o = gradient_form(t), velocity_form(t), overlap_form(t)
 h = eta * (1 - alpha)
 
 KNOWN = {  # (symmetry, rule) -> mass, damping, stiffness, drive
@@ -32,19 +32,19 @@ KNOWN = {  # (symmetry, rule) -> mass, damping, stiffness, drive
     ("translation", "dampening"): (h * (1 + beta) / 2, 1 - beta, lam, 0),  # eq. 33
     ("scale", "dampening"): (h * (1 + beta) / 4, (1 - beta) / 2, lam, h * (1 + beta) / 2 * k),  # eq. 35
     ("rescale", "dampening"): (h * (1 + beta) / 4, (1 - beta) / 2, lam, h * (1 + beta) / 2 * k),  # eq. 38
-    # beyond the paper: <G', X> adds to the damping, and g = −(1−β)θ' − λθ closes what is left
+    # beyond the paper, from (E − β)⟨d, d⟩ + 2β²⟨d, v⟩ of the exact recurrence
     ("translation", "nesterov"): (eta * (1 + beta) / 2, 1 - beta + beta * eta * lam, lam, 0),
     ("scale", "nesterov"): (
         eta * (1 + beta) / 4,
         (1 - beta) / 2 + beta * eta * lam,
         lam,
-        eta * (1 - beta + 2 * beta**2) / 2 * k,
+        eta * (1 - beta) / 2 * k + eta * beta**2 * o,
     ),
     ("rescale", "nesterov"): (
         eta * (1 + beta) / 4,
         (1 - beta) / 2 + beta * eta * lam,
         lam,
-        eta * (1 - beta + 2 * beta**2) / 2 * k,
+        eta * (1 - beta) / 2 * k + eta * beta**2 * o,
     ),
 }
 
@@ -119,11 +119,9 @@ def test_a_power_rescaling_has_the_law_of_a_rescaling():
 
 
 def test_a_law_says_what_drives_it_and_of_which_order_it_is():
-    assert [derived(*case).drive_form for case in (("translation", "plain"), ("scale", "plain"), ("scale", "momentum"))] == [
-        None,
-        "gradient",
-        "velocity",
-    ]
+    kinds = ("translation", "plain"), ("scale", "plain"), ("scale", "momentum"), ("scale", "nesterov")
+    driven = [(), ("gradient",), ("velocity",), ("velocity", "overlap")]
+    assert [derived(*case).drive_forms for case in kinds] == driven
     assert [derived("scale", rule).is_oscillator for rule in ("plain", "momentum")] == [False, True]
     assert [derived("scale", rule).form for rule in ("plain", "momentum")] == ["modified loss", "modified flow"]
 

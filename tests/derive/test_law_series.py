@@ -260,10 +260,10 @@ def test_what_has_no_law_or_solution_is_refused(call, message):
         call()
 
 
-def test_a_drive_with_derivatives_has_no_single_form():
-    with pytest.raises(ValueError, match="expected a drive that is a multiple of one form"):
-        _ = law(scale(), sgd(), 2).drive_form
-    assert law(scale(), sgd(), 1).drive_form == "gradient"
+def test_a_drive_with_derivatives_has_no_samples():
+    with pytest.raises(ValueError, match="expected a drive without derivatives"):
+        _ = law(scale(), sgd(), 2).drive_forms
+    assert law(scale(), sgd(), 1).drive_forms == ("gradient",)
 
 
 def test_laws_of_higher_order_are_written_with_their_derivatives():

@@ -41,8 +41,8 @@ RULES = {
     "plain": sgd(),
     "momentum": sgd(momentum=True),
     "dampening": sgd(momentum=True, dampening=True),
-    "nesterov": sgd(momentum=True, nesterov=True),
 }
+"""Those whose law is a projection; Nesterov's comes from the recurrence (test_law_series)."""
 
 
 @dataclass(frozen=True)

@@ -270,22 +270,24 @@ def test_hyper_parameters_that_change_are_those_of_each_step(rule):
     """Against the integrator restarted at every step with that step's coefficients."""
     found, run, steps = derived("scale", rule), Run(), 8
     hyper = {name: values[:steps] for name, values in run.hyper(rule).items()}
-    h, drive = run.draw(0.1, 1, STEPS)[:steps], run.draw(-1, 3, STEPS, 1)[:steps]
-    got = propagate(found, np.array([1.0]), {"velocity": drive}, step_size=h, **hyper)
+    h = run.draw(0.1, 1, STEPS)[:steps]
+    drives = {name: run.draw(-1, 3, STEPS, 1)[:steps] for name in found.drive_forms}
+    got = propagate(found, np.array([1.0]), drives, step_size=h, **hyper)
     state = [1.0, 0.0]
     for n in range(steps):
-        m, c, k, f = coefficients(found, {name: values[n] for name, values in hyper.items()})
-        state = solve_ivp(lambda t, x, m=m, c=c, k=k, f=f * drive[n, 0]: [x[1], (f - c * x[1] - k * x[0]) / m],
+        m, c, k, factors = coefficients(found, {name: values[n] for name, values in hyper.items()})
+        forcing = sum(factors[name] * drive[n, 0] for name, drive in drives.items())
+        state = solve_ivp(lambda t, x, m=m, c=c, k=k, f=forcing: [x[1], (f - c * x[1] - k * x[0]) / m],
                           (0, h[n]), state, method="DOP853", rtol=1e-11, atol=1e-13).y[:, -1]  # fmt: skip
         assert got[n + 1, 0] == pytest.approx(state[0], rel=1e-8, abs=1e-10)
 
 
 def coefficients(found, hyper):
-    """m, c, k and the factor of the drive, typed from math.md, section 4."""
+    """m, c, k and the factors of the drives, typed from math.md, sections 3 and 4."""
     beta, decay, h = hyper["momentum"], hyper["weight_decay"], hyper["lr"] * (1 - hyper.get("dampening", 0))
     nesterov = found.rule.nesterov
-    factor = h * (1 - beta + 2 * beta**2) / 2 if nesterov else h * (1 + beta) / 2
-    return h * (1 + beta) / 4, (1 - beta) / 2 + (beta * h * decay if nesterov else 0), decay, factor
+    factors = {"velocity": h * (1 - beta) / 2, "overlap": h * beta**2} if nesterov else {"velocity": h * (1 + beta) / 2}
+    return h * (1 + beta) / 4, (1 - beta) / 2 + (beta * h * decay if nesterov else 0), decay, factors
 
 
 # Properties

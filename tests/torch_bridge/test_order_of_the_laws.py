@@ -95,7 +95,7 @@ def errors_with_squared_decay(logs, kind):
 
 def _gap(log, continuous, index):
     hyper = log.hyper(index)
-    drive = {"gradient": log.channel(index, "gradient")} if continuous.drive_form else {}
+    drive = {"gradient": log.channel(index, "gradient")} if continuous.drive_forms else {}
     known = {name: hyper[name] for name in continuous.hyper_parameters}
     predicted = propagate(continuous, log.charge(index)[0], drive, step_size=hyper["lr"], steps=log.steps, **known)
     return float((np.abs(predicted - log.charge(index)) / log.magnitude(index)).max())
