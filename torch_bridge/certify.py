@@ -92,7 +92,7 @@ class Measured:
         by_eps = ", by eps alone" if self.holds_but_for_eps and not self.holds else ""
         verdict = "holds" if self.holds else f"broken by {self.broken_by:.1e}{by_eps}"
         return (
-            f"{self.group.kind:<12}{self.group.label:<36}{self.group.neurons:>8}"
+            f"{self.group.kind:<15}{self.group.label:<36}{self.group.neurons:>8}"
             f"{self.worst_gradient:>12.1e}{self.worst_loss_change:>14.1e}  {verdict}"
         )
 
@@ -127,7 +127,7 @@ class Certificate:
         return tuple(row for row in self.rows if not row.holds)
 
     def __str__(self) -> str:
-        head = f"{'kind':<12}{'where':<36}{'neurons':>8}{'|<g,X>|':>12}{'loss change':>14}  verdict"
+        head = f"{'kind':<15}{'where':<36}{'neurons':>8}{'|<g,X>|':>12}{'loss change':>14}  verdict"
         verdict = f"{len(self.rows) - len(self.failures)} of {len(self.rows)} groups hold"
         counted = f"{self.independent:,} of {self.claimed:,} generators are independent"
         return "\n".join([head, *map(str, self.rows), verdict, counted])

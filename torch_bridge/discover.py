@@ -103,7 +103,7 @@ def find_symmetries(
     needless = _without_gradient(graph, shifted)
     scaled = families({k: f for k, f in moved.items() if k.parameter not in needless}, additive=False)
     groups = in_order(graph, [*scaled, *shifted])
-    matrices = in_order(graph, matrix_families(exponents, scales, moved))
+    matrices = in_order(graph, matrix_families(exponents, scales))
     reasons = [*_fixed(exponents, scales, shifted, bool(why)), *exponents.halted, *_obstacles(graph), *why]
     return SymmetryMap(tuple(_told_apart(groups)), tuple(dict.fromkeys(reasons)), tuple(_told_apart(matrices)), model)
 

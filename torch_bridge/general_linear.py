@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torch_bridge.exponents import Exponents
-from torch_bridge.families import Moves, Slices, modules
-from torch_bridge.linear_relations import NONE, Solution, unknowns_in
+from torch_bridge.families import Slices, modules
+from torch_bridge.linear_relations import Number, Solution, unknowns_in
 from torch_bridge.symmetry_map import MatrixBlock, MatrixSymmetries
 
 Space = tuple[int, ...]
 """Free unknowns, one for each of the k channels of one GL(k)."""
 
 
-def matrix_families(flow: Exponents, solution: Solution, moved: Moves) -> list[MatrixSymmetries]:
+def matrix_families(flow: Exponents, solution: Solution) -> list[MatrixSymmetries]:
     """The GL(k) with k > 1.
 
     Channels belong together if every linear map that acts on one of them acts on all, and nothing acts on one alone.
     """
     found: dict[Any, list[Any]] = defaultdict(list)
+    places = _places(flow, solution)
     for space in _spaces(flow, solution):
-        blocks = _blocks(flow, solution, space)
-        if blocks is not None and _is_all(space, moved, blocks):
+        if (blocks := _blocks(places, space)) is not None:
             found[tuple((key, c, len(copies)) for key, c, copies in blocks)].append([copies for _, _, copies in blocks])
     return [_family(places, members) for places, members in found.items()]
 
@@ -75,24 +76,43 @@ def _is_grid(row: list[int], space: list[int]) -> bool:
     return found == found[:k] * times or found == [free for free in found[::times] for _ in range(times)]
 
 
-def _blocks(flow: Exponents, solution: Solution, space: Space) -> list[Any] | None:
-    """Where the space's channels stand: slices, coefficient, and for each copy of the space the slices of its channels."""
+@dataclass(frozen=True)
+class _Place:
+    """A slice that moves with a free unknown: by which coefficient, in which rows, and whether by nothing else."""
+
+    slices: Slices
+    index: int
+    coefficient: Number
+    rows: frozenset[int]
+    lone: bool
+
+
+def _places(flow: Exponents, solution: Solution) -> dict[int, list[_Place]]:
+    """Free unknown -> the slices that move with it."""
     rows = _rows(flow)
-    places: dict[Any, dict[Any, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[int, list[_Place]] = defaultdict(list)
     for use in flow.uses:
+        key = Slices(use.parameter, use.view, use.axes)
         for index, unknown in enumerate(use.unknowns.tolist()):
-            form = solution.form(unknown) if unknown != NONE else {}
-            if not form.keys() & set(space):
-                continue
-            ((free, c),) = form.items() if len(form) == 1 else ((None, 0),)
-            if free is None or abs(c * use.coefficient) != 1 or len(use.axes) != 1:
+            form = solution.form(unknown)
+            for free, c in form.items():
+                place = _Place(key, index, c * use.coefficient, rows.get(unknown, frozenset()), len(form) == 1)
+                found[free].append(place)
+    return found
+
+
+def _blocks(places: dict[int, list[_Place]], space: Space) -> list[Any] | None:
+    """Where the space's channels stand: slices, coefficient, and for each copy of the space the slices of its channels."""
+    found: dict[Any, dict[Any, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
+    for free in space:
+        times: Counter[Any] = Counter()
+        for place in places[free]:
+            if not place.lone or abs(place.coefficient) != 1 or len(place.slices.axes) != 1:
                 return None
-            copies = places[Slices(use.parameter, use.view, use.axes), c * use.coefficient]
-            times = sum(free in copy for (where, _), copy in copies.items() if where == rows.get(unknown))
-            copies[rows.get(unknown), times][free] = index
-    blocks = [
-        (key, int(c), [[copy.get(f) for f in space] for copy in copies.values()]) for (key, c), copies in places.items()
-    ]
+            key = place.slices, int(place.coefficient)
+            found[key][place.rows, times[key, place.rows]][free] = place.index
+            times[key, place.rows] += 1
+    blocks = [(key, c, [[copy.get(f) for f in space] for copy in copies.values()]) for (key, c), copies in found.items()]
     complete = all(index is not None for _, _, copies in blocks for copy in copies for index in copy)
     return blocks if complete else None
 
@@ -104,9 +124,3 @@ def _rows(flow: Exponents) -> dict[int, frozenset[int]]:
         for unknown in row:
             found[unknown].add(number)
     return {unknown: frozenset(where) for unknown, where in found.items()}
-
-
-def _is_all(space: Space, moved: Moves, blocks: list[Any]) -> bool:
-    """Whether the parameters move by the space in no other way than ``blocks`` say, and do move."""
-    names = {key.parameter for key, _, _ in blocks}
-    return all(key.parameter in names for key, forms in moved.items() if any(f.keys() & set(space) for f in forms))

@@ -127,7 +127,7 @@ class Relations:
         for form, _ in self._rows:
             solution.impose(form)
         self._extinguish(solution, self._dead)
-        while sum(self._settle(solution, left, right) for left, right in self._products):
+        while self._settle(solution):
             pass
         return solution
 
@@ -142,22 +142,26 @@ class Relations:
                     seen.add(group)
                     waiting.append(group)
 
-    def _settle(self, solution: Solution, left: frozenset[int], right: frozenset[int]) -> bool:
-        """Whether a product of two sides had to be forbidden."""
-        if not all(any(self._alive(solution, u) for u in side) for side in (left, right)):
-            return False
-        for unknown in left | right:
-            if unknown > 0:
-                solution.impose({unknown: 1})
-            else:
-                self._extinguish(solution, {self._group(unknown)})
-        return True
+    def _settle(self, solution: Solution) -> bool:
+        """Whether a product of two sides had to be forbidden, both of which could move."""
+        groups = self._alive_groups(solution)
+        for left, right in self._products:
+            opaque = [{self._group(u) for u in side if u < 0} for side in (left, right)]
+            plain = [{u for u in side if u > 0} for side in (left, right)]
+            if all(o & groups or any(map(solution.form, p)) for o, p in zip(opaque, plain, strict=True)):
+                for unknown in plain[0] | plain[1]:
+                    solution.impose({unknown: 1})
+                self._extinguish(solution, opaque[0] | opaque[1])
+                return True
+        return False
 
-    def _alive(self, solution: Solution, unknown: int) -> bool:
-        """Whether the unknown can differ from 0."""
-        if unknown > 0:
-            return bool(solution.form(unknown))
-        return any(self._alive(solution, source) for source in self._sources[self._group(unknown)])
+    def _alive_groups(self, solution: Solution) -> set[int]:
+        """The groups of opaque unknowns that can differ from 0. A group's sources are older than itself."""
+        alive: set[int] = set()
+        for group, sources in enumerate(self._sources):
+            if any(self._group(u) in alive if u < 0 else solution.form(u) for u in sources):
+                alive.add(group)
+        return alive
 
 
 class Solution:

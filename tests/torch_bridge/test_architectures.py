@@ -197,6 +197,29 @@ def test_two_guises_of_one_symmetry_count_once():
     assert measured.independent == measured.claimed - 5
 
 
+def test_a_shortcut_with_its_own_norm_couples_the_stream_and_lets_two_offsets_be_traded():
+    """ResNet's block with a downsampling shortcut: one rescale law a stream channel, and one translation of β against β."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main = nn.Sequential(nn.Conv2d(1, 3, 3, 2, bias=False), nn.BatchNorm2d(3, eps=EPS))
+            self.short = nn.Sequential(nn.Conv2d(1, 3, 1, 2, bias=False), nn.BatchNorm2d(3, eps=EPS))
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x):
+            x = F.relu(self.main(x)[..., :2, :2] + self.short(x)[..., :2, :2], inplace=True)
+            return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 1, 6, 6, dtype=torch.float64), torch.randn(8, 2, dtype=torch.float64)
+    found = find_symmetries(Block().double(), x, loss=F.mse_loss)
+    assert found.counts() == {"scale": 6, "rescale": 3, "translation": 3}
+    (traded,) = [g for g in found.groups if g.kind == "translation"]
+    assert [(b.parameter, b.coefficient) for b in traded.blocks] == [("main.1.bias", 1), ("short.1.bias", -1)]
+    assert certify(found, F.mse_loss, (x, y)).ok
+
+
 # The exact law on runs
 
 RUNS = {
