@@ -591,6 +591,7 @@ def test_a_loss_that_ignores_a_constant_gives_translations(loss):
         (lambda z, y: F.cross_entropy(z, y) + 1e-6 * z.square().mean(), "the loss <lambda> changes by"),
         (lambda z, y: F.cross_entropy(z - z.mean(), y) + z.mean() ** 2, "the loss <lambda> changes by"),
         (lambda z, y: F.cross_entropy(z, y) * float("nan"), "the loss <lambda> changes by"),
+        (lambda z, y: F.mse_loss(z, 0.1 / 3 + 0.9 * F.one_hot(y, 3).to(z)), "the loss <lambda> changes by"),
     ],
 )
 def test_any_other_loss_gives_none_and_says_why(loss, why):
