@@ -4,10 +4,11 @@ from torch_bridge.certify import Certificate, CertificationError, certify
 from torch_bridge.data import ImageSet, open_dataset
 from torch_bridge.discover import find_symmetries
 from torch_bridge.evaluate import Comparison, EvaluationError, GroupComparison, evaluate
+from torch_bridge.graph import TracingError
 from torch_bridge.modified_flow import ModifiedFlowError, modified_gradient, modified_loss
 from torch_bridge.recorder import Recorder, RecordingError
 from torch_bridge.run_log import RunLog, RunLogError
-from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap
+from torch_bridge.symmetry_map import Block, MatrixBlock, MatrixSymmetries, NeuronSymmetries, SymmetryMap
 from torch_bridge.train import Training, TrainingError, train
 from torch_bridge.vgg import vgg16
 
@@ -19,6 +20,8 @@ __all__ = [
     "EvaluationError",
     "GroupComparison",
     "ImageSet",
+    "MatrixBlock",
+    "MatrixSymmetries",
     "ModifiedFlowError",
     "NeuronSymmetries",
     "Recorder",
@@ -26,6 +29,7 @@ __all__ = [
     "RunLog",
     "RunLogError",
     "SymmetryMap",
+    "TracingError",
     "Training",
     "TrainingError",
     "certify",

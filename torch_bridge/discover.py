@@ -1,35 +1,48 @@
 """Find a network's symmetries by reading its graph: no layer names, no maps typed by hand.
 
-What is claimed, and why it is a symmetry of the loss (Kunin et al. 2021, section 3):
+The model is traced to a graph of ATen operations (:mod:`torch_bridge.graph`), through which two kinds of quantities are
+followed with one rule an operation: with which power of s an entry scales (:mod:`torch_bridge.exponents`), and by how much
+it moves (:mod:`torch_bridge.translations`). The equations that operations and loss impose are linear; what they leave free
+is a symmetry (Kunin et al. 2021, section 3, generalised):
 
-* **translation** -- the logits come from a linear layer and the loss ignores a constant added to all of a sample's
-  logits: then each *column* of that layer's weight, and its bias, may be translated.
-* **scale** -- a layer's output goes straight into a batch normalisation by the batch's own statistics, which divides by
-  the channel's standard deviation again; **shift** -- it subtracts the channel's mean, and with it the layer's bias.
-* **rescale** -- a channel is written by one layer, carried by operations with f(s·x) = s·f(x) for s > 0, and read only
-  by layers: multiplying its writer by s and its readers by 1/s changes nothing. A batch normalisation's gain and offset
-  write a channel too; the layer before it then does not.
+* **translation** -- a constant that the loss, a softmax or a normalisation does not see; **shift** -- of a single entry,
+  such as a bias before batch normalisation or a key's, whose gradient is then exactly 0.
+* **scale** -- of what a normalisation divides by its own size again.
+* **rescale** -- of what writes a channel, undone by what reads it: across operations with f(s·x) = s·f(x) for s > 0.
+* **mixing** -- of channels that are acted on by linear maps only: GL(k) of attention's queries and keys, values and outputs,
+  of LoRA's factors, of linear chains (:mod:`torch_bridge.general_linear`).
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from torch_bridge.channel_flow import Channels, Layer, Network, NoClaim, trace
-from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap
+from torch_bridge.exponents import LEAVES, Exponents
+from torch_bridge.families import families, in_order, moves
+from torch_bridge.general_linear import matrix_families
+from torch_bridge.graph import Graph, is_tensor, shape, trace
+from torch_bridge.linear_relations import NONE, Solution
+from torch_bridge.symmetry_map import NeuronSymmetries, SymmetryMap
+from torch_bridge.translations import Translations
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Answer = NeuronSymmetries | str
-"""A claim, or the sentence that says why there is none."""
-
 SAMPLES = 7
 """Samples in the batch of random logits on which a loss is probed."""
+
+PLACES = 3
+"""Entries along each further axis of those logits, or fewer."""
+
+
+class NoClaim(Exception):
+    """Why a symmetry is not claimed, as the end of a sentence: an answer, not a fault, and caught by discovery."""
 
 
 def find_symmetries(
@@ -38,7 +51,7 @@ def find_symmetries(
     *,
     loss: Loss = torch.nn.functional.cross_entropy,
 ) -> SymmetryMap:
-    """Every translation, scale, shift and rescale symmetry of ``loss(model(x), y)`` that the model's graph proves.
+    """The symmetries of ``loss(model(x), y)`` that the model's graph proves: scales, rescalings, GL(k), translations.
 
     Parameters
     ----------
@@ -48,7 +61,8 @@ def find_symmetries(
         What ``forward`` takes, or a tuple of its arguments. Only shapes matter; nothing is computed.
     loss
         Called as ``loss(logits, targets)``. Whether it ignores a constant added to a sample's logits is measured on it,
-        with float64 logits of shape ``(samples, classes)`` and class indices of shape ``(samples,)``.
+        with random float64 logits of the network's output's shape, and class indices of that shape without the classes'
+        axis (the second, or the last).
 
     Returns
     -------
@@ -59,7 +73,7 @@ def find_symmetries(
     Raises
     ------
     TracingError
-        A ValueError: if ``torch.fx`` cannot trace the model, or the model cannot take the input.
+        A ValueError: if torch.export cannot trace the model, or the model cannot take the input.
 
     Examples
     --------
@@ -69,105 +83,101 @@ def find_symmetries(
     >>> with torch.device("meta"):
     ...     find_symmetries(vgg16(batch_norm=False), torch.empty(2, 3, 64, 64)).counts()
     {'rescale': 6272, 'translation': 1025}
+
+    A linear chain has a whole GL(2), of four generators and three charges:
+
+    >>> chain = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 3, bias=False))
+    >>> found = find_symmetries(chain, torch.empty(5, 3), loss=torch.nn.functional.mse_loss)
+    >>> found.counts(), found.charges()
+    ({'rescale': 2, 'mixing': 2}, 3)
     """
-    network = trace(model, example_input)
-    answers = [answer for node in network.nodes for answer in _answers(network, node, loss)]
-    groups = tuple(answer for answer in answers if isinstance(answer, NeuronSymmetries))
-    blocked = tuple(answer for answer in answers if isinstance(answer, str))
-    return SymmetryMap(groups, blocked, model)
+    graph = trace(model, example_input)
+    unseen, why = _unseen(graph, loss)
+    exponents = Exponents(graph)
+    exponents.run()
+    translations = Translations(graph, unseen)
+    translations.run()
+    scales, shifts = exponents.relations.solve(), translations.relations.solve()
+    moved = moves(exponents, scales)
+    shifted = families(moves(translations, shifts), additive=True)
+    needless = _without_gradient(graph, shifted)
+    scaled = families({k: f for k, f in moved.items() if k.parameter not in needless}, additive=False)
+    groups = in_order(graph, [*scaled, *shifted])
+    matrices = in_order(graph, matrix_families(exponents, scales))
+    reasons = [*_fixed(exponents, scales, shifted, bool(why)), *exponents.halted, *_obstacles(graph), *why]
+    return SymmetryMap(tuple(_told_apart(groups)), tuple(dict.fromkeys(reasons)), tuple(_told_apart(matrices)), model)
 
 
-def _answers(network: Network, node: fx.Node, loss: Loss) -> list[Answer]:
-    try:
-        return list(_claims(network, node, loss))
-    except NoClaim as reason:
-        return [f"{network.describe(node)}: {reason}"]
+def _without_gradient(graph: Graph, shifted: list[NeuronSymmetries]) -> set[str]:
+    """Parameters whose every entry may be shifted: the loss does not see them, and no other symmetry need move them."""
+    free = ((group.blocks[0].parameter, group.neurons) for group in shifted if group.kind == "shift")
+    return {name for name, count in free if count == graph.model.get_parameter(name).numel()}
 
 
-def _claims(network: Network, node: fx.Node, loss: Loss) -> Iterator[Answer]:
-    """What can be said about the channels that ``node`` writes."""
-    layer, norm = network.layer(node), network.batch_norm(node)
-    if layer is not None:
-        yield from _layer_claims(network, node, layer, loss)
-    elif norm is not None and norm.affine:
-        yield _rescale(network, node, str(node.target), network.owned(node), Channels(axis=1))
-    elif norm is None and network.owned(node):
-        raise NoClaim(f"no rule for this operation, so nothing is claimed for {', '.join(network.owned(node))}")
+def _fixed(exponents: Exponents, solution: Solution, shifted: list[NeuronSymmetries], said: bool) -> Iterator[str]:
+    """Why channels may not scale, for each place that writes some and none may scale nor move as one.
+
+    Of logits it is ``said`` elsewhere, why they may not move.
+    """
+    moving = {block.parameter for group in shifted for block in group.blocks}
+    for name, unknowns in exponents.writers:
+        ids = [u for u in unknowns.tolist() if u != NONE]
+        if ids and name not in moving and not any(solution.form(u) for u in ids):
+            why = solution.reason(ids[0]) or "its output is tied to what may not scale"
+            if not (said and why == LEAVES):
+                yield f"{exponents.graph.describe_owner(name)}: {why}"
 
 
-def _layer_claims(network: Network, node: fx.Node, layer: Layer, loss: Loss) -> Iterator[Answer]:
-    users = list(node.users)
-    only = users[0] if len(users) == 1 else None
-    if only is not None and network.batch_norm(only) is not None:
-        yield from _before_batch_norm(network, node, layer, only)
-    elif only is not None and only.op == "output":
-        yield from _before_loss(network, node, layer, loss)
-    else:
-        channels = Channels(layer.channel_axis(network.known_shape(node)))
-        yield _rescale(network, node, layer.name, layer.parameters, channels)
+def _obstacles(graph: Graph) -> Iterator[str]:
+    """Which parameters cannot be moved on their own."""
+    for name in dict.fromkeys(graph.parameters.values()):
+        if why := graph.obstacle(name):
+            yield f"{name}: {why}"
 
 
-def _rescale(network: Network, node: fx.Node, name: str, writers: tuple[str, ...], channels: Channels) -> Answer:
-    """Parameters ``writers`` write the channels of ``node``, one slice along axis 0 each."""
-    network.require_free(writers)
-    read = list(network.readers(node, channels))
-    if not read:
-        raise NoClaim("nothing reads its output")
-    written = [Block(parameter, tuple(network.parameters[parameter].shape), axis=0) for parameter in writers]
-    label = f"{name} -> {', '.join(layer.name for layer, _ in read)}"
-    return NeuronSymmetries("rescale", label, (*written, *(block for _, block in read)))
+def _told_apart(groups: list[Any]) -> Iterator[Any]:
+    """No two groups of a kind with one label."""
+    seen = Counter[tuple[str, str]]()
+    for group in groups:
+        seen[group.kind, group.label] += 1
+        times = seen[group.kind, group.label]
+        yield group if times == 1 else replace(group, label=f"{group.label} ({times})")
 
 
-def _before_batch_norm(network: Network, node: fx.Node, layer: Layer, norm: fx.Node) -> Iterator[Answer]:
-    """Scale of the weight and shift of the bias, both undone by the normalisation by the batch's statistics."""
-    module = network.batch_norm(norm)
-    if module is not None and not module.training and module.running_mean is not None:
-        raise NoClaim(f"{network.describe(norm)} uses stored statistics, being in eval mode; call model.train()")
-    if layer.channel_axis(network.known_shape(node)) != 1:
-        raise NoClaim(f"{network.describe(norm)} normalises along another axis than its channels'")
-    yield _alone(network, "scale", layer.weight, Block(layer.weight, layer.shape, axis=0))
-    if layer.bias is not None:
-        yield _alone(network, "shift", layer.bias, Block(layer.bias, layer.shape[:1], axis=0))
+def _unseen(graph: Graph, loss: Loss) -> tuple[list[int], list[str]]:
+    """The axes of the network's output along which the loss ignores a constant; and, if none, why."""
+    (last,) = [node for node in graph.nodes if node.op == "output"]
+    outputs = [node for node in last.all_input_nodes if is_tensor(node)]
+    if len(outputs) != 1:
+        return [], []
+    of, reasons = shape(outputs[0]), []
+    for axis in dict.fromkeys(a for a in (1, len(of) - 1) if 0 < a < len(of)):
+        try:
+            require_shift_invariance(loss, of[axis], axis=axis, rest=[n for k, n in enumerate(of) if k not in (0, axis)])
+            return [axis], []
+        except NoClaim as reason:
+            reasons.append(f"{graph.describe(outputs[0])}: {reason}")
+    return [], reasons[-1:]
 
 
-def _before_loss(network: Network, node: fx.Node, layer: Layer, loss: Loss) -> Iterator[Answer]:
-    """Translation of each column of the last weight, and of the bias."""
-    (output,) = node.users
-    shape = network.known_shape(node)
-    if output.args != (node,):
-        raise NoClaim("the network returns more than one tensor of logits")
-    if len(layer.shape) != 2 or len(shape) != 2:
-        raise NoClaim(f"its output leaves the network, with shape {shape}: not (samples, classes) of a linear layer")
-    if layer.shape[0] < 2:
-        raise NoClaim("it gives a single logit, which no constant can be added to")
-    require_shift_invariance(loss, classes=layer.shape[0])
-    yield _alone(network, "translation", f"{layer.weight} columns", Block(layer.weight, layer.shape, axis=1))
-    if layer.bias is not None:
-        yield _alone(network, "translation", layer.bias, Block(layer.bias, (1, *layer.shape[:1]), axis=0))
-
-
-def _alone(network: Network, kind: str, label: str, block: Block) -> Answer:
-    """Symmetries that move one parameter only; where it is not free, the others of its layer may still be claimed."""
-    try:
-        network.require_free((block.parameter,))
-    except NoClaim as reason:
-        return f"{label}: {reason}"
-    return NeuronSymmetries(kind, label, (block,))
-
-
-def require_shift_invariance(loss: Loss, classes: int, *, tolerance: float = 1e-10) -> None:
+def require_shift_invariance(
+    loss: Loss, classes: int, *, axis: int = 1, rest: Sequence[int] = (), tolerance: float = 1e-10
+) -> None:
     """Raise :class:`NoClaim` unless ``loss`` ignores a constant added to all of a sample's logits.
 
     Measured on random logits with a different constant for every sample, since a column's translation moves each sample
-    by its own feature. ``tolerance`` is relative and far above float64's rounding at constants of order 10.
+    by its own feature. The ``classes`` lie along ``axis`` of the logits, after the samples; ``rest`` are their other axes
+    (a text's tokens). ``tolerance`` is relative and far above float64's rounding at constants of order 10.
 
     >>> require_shift_invariance(torch.nn.functional.cross_entropy, classes=5)
     """
     name = getattr(loss, "__name__", type(loss).__name__)
+    if classes < 2:
+        raise NoClaim("it gives a single logit, which no constant can be added to")
     on_cpu = copy.deepcopy(loss).to("cpu", torch.float64) if isinstance(loss, nn.Module) else loss
     for seed in range(3):
         try:
-            before, after = _probe(on_cpu, classes, torch.Generator("cpu").manual_seed(seed))
+            before, after = _probe(on_cpu, classes, axis, rest, torch.Generator("cpu").manual_seed(seed))
             change, size = float((after - before).abs().max()), float(before.abs().max())
         except Exception as error:  # whatever a callable that is no classification loss raises
             raise NoClaim(f"the loss {name} cannot be measured on logits and class indices ({error})") from error
@@ -175,11 +185,12 @@ def require_shift_invariance(loss: Loss, classes: int, *, tolerance: float = 1e-
             raise NoClaim(f"the loss {name} changes by {change:.1e} when a constant is added to a sample's logits")
 
 
-def _probe(loss: Loss, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The loss before and after a shift, at random logits of shape ``(SAMPLES, classes)``."""
-    logits = torch.randn(SAMPLES, classes, dtype=torch.float64, device="cpu", generator=generator)
-    targets = torch.randint(classes, (SAMPLES,), device="cpu", generator=generator)
-    constants = 10 * torch.randn(SAMPLES, 1, dtype=torch.float64, device="cpu", generator=generator)
+def _probe(loss: Loss, classes: int, axis: int, rest: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The loss before and after a shift, at random logits of ``SAMPLES`` samples."""
+    places = (SAMPLES, *(min(n, PLACES) for n in rest))
+    logits = torch.randn(*places, classes, dtype=torch.float64, device="cpu", generator=generator).movedim(-1, axis)
+    targets = torch.randint(classes, places, device="cpu", generator=generator)
+    constants = 10 * torch.randn(places, dtype=torch.float64, device="cpu", generator=generator).unsqueeze(axis)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         return loss(logits, targets), loss(logits + constants, targets)

@@ -222,7 +222,7 @@ def test_either_measurement_alone_refutes(gradient, change, by):
 
 
 def test_a_loss_that_a_symmetry_makes_infinite_or_nan_refutes_it():
-    factor = iter([1.0, float("nan"), *[1.0] * 4, float("inf")])
+    factor = iter([1.0, float("nan"), *[1.0] * 4, float("inf"), 1.0, float("nan"), float("inf")])
     measured = certify(right_map(), lambda z, y: F.cross_entropy(z, y) * next(factor), batch(32, 4))
     assert [row.worst_loss_change for row in measured.failures] == [float("inf")] * 2
 
@@ -289,16 +289,16 @@ def test_frozen_parameters_of_a_hand_made_map_can_be_measured():
 def test_a_map_without_claims_is_certified_vacuously_and_says_so():
     measured = certify(SymmetryMap((), model=net()), F.cross_entropy, batch(32, 4))
     assert measured.ok
-    assert str(measured).endswith("0 of 0 groups hold")
+    assert str(measured).endswith("0 of 0 groups hold\n0 of 0 generators are independent")
 
 
 def test_the_table_has_a_line_for_each_group_and_names_the_size_of_a_violation():
     lines = str(certificate(net())).splitlines()
-    assert len(lines) == 1 + 6 + 1
+    assert len(lines) == 1 + 6 + 2
     assert lines[1].startswith("scale")
     assert "broken by" in lines[1]
     assert all(line.endswith("holds") for line in lines[2:7])
-    assert lines[7] == "5 of 6 groups hold"
+    assert lines[7:] == ["5 of 6 groups hold", "28 of 28 generators are independent"]
 
 
 def test_the_map_certifies_itself():
