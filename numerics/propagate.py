@@ -101,7 +101,7 @@ def propagate(
         (discrete law with momentum), charge and Q'(0) (oscillator; 0 if only the charge is given, as the paper has it).
     drives
         Name -> samples of shape ``(steps, neurons)``, numpy arrays or tensors. A discrete law names them in
-        ``law.drives``; a continuous one in ``law.drive_forms``. ``breaking`` may be left out and is then 0.
+        ``law.drives``; a continuous one in ``law.drive_forms``. ``breaking``, ⟨g, X⟩, may be left out and is then 0.
     step_size
         Continuous laws: time h_n advanced by step n, a number or shape ``(steps,)``.
     steps

@@ -9,7 +9,7 @@ import numpy as np
 from derive import DiscreteLaw, Law
 from numerics.array_namespace import Array, like, namespace
 from numerics.hyper_parameters import problem
-from numerics.step_matrices import Floats, PropagationError, Quadrature, resolved
+from numerics.step_matrices import Floats, PropagationError, Quadrature, resolved, takes_breaking
 
 Hyper = Array
 """A number, or an array of shape ``(steps,)``, ``(1, neurons)`` or ``(steps, neurons)``."""
@@ -19,7 +19,9 @@ def drive_names(law: Law | DiscreteLaw) -> tuple[str, ...]:
     """Names of the drives, in the order of the columns of B."""
     if isinstance(law, Law) and law.higher:
         raise PropagationError(f"law: expected at most Q'', got {law.equation.lhs}; take order=sympy.oo or form='slow flow'")
-    return tuple(law.drives if isinstance(law, DiscreteLaw) else law.drive_forms)
+    if isinstance(law, DiscreteLaw):
+        return tuple(law.drives)
+    return (*law.drive_forms, "breaking") if takes_breaking(law) else law.drive_forms
 
 
 def state_size(law: Law | DiscreteLaw) -> int:
@@ -31,7 +33,7 @@ def checked_quadrature(law: Law | DiscreteLaw, quadrature: str) -> Quadrature:
     """The quadrature that the law takes; a discrete law, and one without drive, has but one."""
     if isinstance(law, Law):
         chosen = resolved(quadrature, law)
-        return chosen if law.drive_forms else "constant"
+        return chosen if drive_names(law) else "constant"
     if quadrature != "constant":
         raise PropagationError(f"quadrature: expected none, got {quadrature!r}; a discrete law sums its drives exactly")
     return "constant"

@@ -94,8 +94,6 @@ def continuous_step(
     if "lr" in table:  # where no time passes, any learning rate gives the same step of length 0
         table = {**table, "lr": np.where(h == 0, 1.0, table["lr"])}
     transition, responses, forcing = _oscillator(law, table, h) if law.is_oscillator else _relaxation(law, table, h)
-    if not law.drive_forms:
-        return StepMatrices(transition, np.zeros((*transition.shape[:-1], 0)))
     impulse, held, ramp = (response[..., None] * forcing[..., None, :] for response in responses)
     if quadrature == "riemann":
         return StepMatrices(transition, impulse)
@@ -226,10 +224,20 @@ def _doubled(a: Floats, b_squared: Floats, once: Floats, twice: Floats) -> tuple
 
 
 def _forcing(law: Law, over: sp.Expr, table: Mapping[str, Floats]) -> Floats:
-    """What a unit of each drive forces, shape ``(..., drives)``."""
-    operators = law.drive_operators
-    row = sp.ImmutableMatrix(1, len(operators), [operator / over for operator in operators.values()])
+    """What a unit of each drive forces, shape ``(..., drives)``; ⟨g, X⟩ is the last.
+
+    The equation of learning is projected on X, or on pX where it is of first order, and so is its gradient.
+    """
+    factors = list(law.drive_operators.values())
+    if takes_breaking(law):
+        factors.append(sp.Integer(-1 if law.is_oscillator else -law.symmetry.degree))
+    row = sp.ImmutableMatrix(1, len(factors), [factor / over for factor in factors])
     return _evaluated(row, table)[..., 0, :]
+
+
+def takes_breaking(law: Law) -> bool:
+    """Whether ⟨g, X⟩ of a broken symmetry may drive the law: it is known how up to first order."""
+    return law.order in (0, 1) and law.form != "slow flow"
 
 
 def _evaluated(matrix: sp.ImmutableMatrix, table: Mapping[str, Floats]) -> Floats:
