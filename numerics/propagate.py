@@ -47,7 +47,7 @@ def propagate(
         (discrete law with momentum), charge and Q'(0) (oscillator; 0 if only the charge is given, as the paper has it).
     drives
         Name -> samples of shape ``(steps, neurons)``. A discrete law names them in ``law.drives``; a continuous one takes
-        ``law.drive_form``, constant over [t_n, t_{n+1}]. ``breaking`` may be left out and is then 0.
+        ``law.drive_form``, constant over [t_n, t_{n+1}]. ``breaking``, ⟨g, X⟩, may be left out and is then 0.
     step_size
         Continuous laws: time h_n advanced by step n, a number or shape ``(steps,)``.
     steps
@@ -77,7 +77,7 @@ def propagate(
     array([1.   , 0.5  , 0.25 , 0.125])
     """
     is_discrete = isinstance(law, DiscreteLaw)
-    names = tuple(law.drives) if is_discrete else tuple(filter(None, [law.drive_form]))
+    names = tuple(law.drives) if is_discrete else (*filter(None, [law.drive_form]), "breaking")
     size = law.transition.shape[0] if is_discrete else (2 if law.is_oscillator else 1)
     if not is_discrete and step_size is None:
         raise PropagationError("step_size: expected the time advanced by a step, got None; it is lr*(1 - dampening)")
@@ -141,12 +141,18 @@ def _discrete_matrices(
 
 
 def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tuple[Floats, Floats]:
-    """exp of the law's companion matrix bordered by its drive: (Φ(h), ∫_0^h Φ) in one, for each distinct step."""
-    drive = law.drive.subs({form(time): 1 for form in FORM_NAMES})
+    """exp of the law's companion matrix bordered by its drives: (Φ(h), ∫_0^h Φ) in one, for each distinct step.
+
+    The equation of learning is projected on X (oscillator) or pX (first order), and so is its gradient: −⟨g, X⟩ or −p⟨g, X⟩.
+    """
+    drives = [law.drive.subs({form(time): 1 for form in FORM_NAMES})] if law.drive_form else []
+    drives.append(sp.Integer(-1 if law.is_oscillator else -law.symmetry.degree))
+    idle = [[0] * (len(drives) + 1 + law.is_oscillator)] * len(drives)
     if law.is_oscillator:
-        rows = [[0, 1, 0], [-law.stiffness / law.mass, -law.damping / law.mass, drive / law.mass], [0, 0, 0]]
+        m = law.mass
+        rows = [[0, 1, *([0] * len(drives))], [-law.stiffness / m, -law.damping / m, *(f / m for f in drives)], *idle]
     else:
-        rows = [[-law.stiffness / law.damping, drive / law.damping], [0, 0]]
+        rows = [[-law.stiffness / law.damping, *(f / law.damping for f in drives)], *idle]
     h = table.pop("step_size")
     if (h < 0).any():
         raise PropagationError("step_size: expected steps forward in time, got a negative one")
@@ -158,8 +164,8 @@ def _continuous_matrices(law: Law, table: dict[str, Floats], steps: int) -> tupl
     generators = _matrix(sp.ImmutableMatrix(rows), table, steps) * h[:, None, None]
     distinct, inverse = np.unique(generators.reshape(steps, len(rows) ** 2), axis=0, return_inverse=True)
     flows = scipy.linalg.expm(distinct.reshape(-1, len(rows), len(rows)))[inverse.ravel()]
-    columns = 1 if law.drive_form else 0
-    return flows[:, :-1, :-1], flows[:, :-1, -1:][:, :, :columns]
+    size = len(rows) - len(drives)
+    return flows[:, :size, :size], flows[:, :size, size:]
 
 
 def _matrix(matrix: sp.ImmutableMatrix, table: dict[str, Floats], steps: int) -> Floats:

@@ -3,7 +3,8 @@
 Four predictions stand beside every measured charge. *exact* is the discrete law with the recorded breaking term ⟨g, X⟩;
 it must agree to rounding, whatever the training did, and so checks the record. *unbroken* is the same without that term:
 it checks the symmetry, and its gap is how far the network is from having it (batch norm's eps, or a false claim).
-*predicted* is the continuous law of the chosen order. *conserved* is gradient flow: the charge stays what it was.
+Where the optimizer's parameter groups divide a symmetry, that term is taken off in equal shares, so that the parts' own
+cancel. *predicted* is the continuous law of the chosen order. *conserved* is gradient flow: the charge stays what it was.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class GroupComparison:
     law
         The continuous law behind ``predicted``.
     steps, time
-        Step counts and training time t = Σ h_n, h = η(1−α), shape ``(m,)``.
+        Step counts and training time t = Σ h_n, h = η(1−α), shape ``(m,)``; of the first part, if there are several.
+    weights
+        Factor of each part of the charge: 1, but for blocks of another learning rate. There the charge is Σ ± |θ_i|²/η_i,
+        times the first part's η, since it is this sum that gradient flow conserves.
     measured, magnitude
         Charge and the sum of the absolute values of its terms, shape ``(m, neurons)``.
     exact, unbroken, predicted, conserved
@@ -64,6 +68,7 @@ class GroupComparison:
     law: Law
     steps: Floats
     time: Floats
+    weights: tuple[float, ...]
     measured: Floats
     magnitude: Floats
     exact: Floats
@@ -184,17 +189,66 @@ def evaluate(log: RunLog, order: int = 1) -> Comparison:
         raise EvaluationError(f"log: expected a RunLog, got {log!r}; open the folder with RunLog.open(...)")
     if log.steps == 0:
         raise EvaluationError(f"log: expected at least one recorded step, got none in {log.path}")
-    batches: dict[tuple[str, int], list[int]] = {}
-    for index, group in enumerate(log.groups):
-        batches.setdefault((group.kind, log.header.groups[index].hyper), []).append(index)
-    found = {i: c for (kind, _), indices in batches.items() for i, c in _evaluate_batch(log, kind, indices, order)}
-    return Comparison(
-        log.path, order, log.header.dtype, log.manifest.get("meta", {}), tuple(found[i] for i in sorted(found))
-    )
+    parts = _evaluate_parts(log, order)
+    groups = tuple(_whole(log, group, [parts[index] for index in held]) for group, held in log.symmetries)
+    return Comparison(log.path, order, log.header.dtype, log.manifest.get("meta", {}), groups)
 
 
-def _evaluate_batch(log: RunLog, kind: str, indices: list[int], order: int) -> list[tuple[int, GroupComparison]]:
-    """Groups of one kind under one set of hyper-parameters: predicted side by side, then taken apart again."""
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Curves of the blocks of one symmetry that are updated alike: the law closes over them."""
+
+    law: Law
+    h: Floats
+    speed: Floats
+    curves: Mapping[str, Floats]
+
+
+def _evaluate_parts(log: RunLog, order: int) -> dict[int, _Part]:
+    """The parts that share kind, hyper-parameters and channels are predicted side by side."""
+    balanced = _balanced_breaking(log)
+    batches: dict[tuple[Any, ...], list[int]] = {}
+    for index, part in enumerate(log.header.groups):
+        batches.setdefault((part.kind, part.hyper, tuple(part.channels), index in balanced), []).append(index)
+    return {
+        index: part
+        for (kind, *_), indices in batches.items()
+        for index, part in _evaluate_batch(log, kind, indices, order, balanced)
+    }
+
+
+def _balanced_breaking(log: RunLog) -> dict[int, Floats]:
+    """⟨g, X⟩ of each part of the divided symmetries, less an equal share of their sum, which invariance says is 0."""
+    balanced: dict[int, Floats] = {}
+    for _, held in log.symmetries:
+        if len(held) > 1:
+            breaking = [log.channel(index, "breaking").astype(np.float64) for index in held]
+            share = np.mean(breaking, axis=0)
+            balanced |= {index: values - share for index, values in zip(held, breaking, strict=True)}
+    return balanced
+
+
+def _whole(log: RunLog, group: NeuronSymmetries, parts: list[_Part]) -> GroupComparison:
+    """The parts' charges, weighted so that gradient flow conserves their sum, and added up."""
+    weights = _weights([part.speed for part in parts])
+    pairs = list(zip(weights, parts, strict=True))
+    curves = {name: np.sum([w * part.curves[name] for w, part in pairs], axis=0) for name in parts[0].curves}
+    time = np.concatenate([[0.0], np.cumsum(parts[0].h)])[log.charge_steps]
+    return GroupComparison(group, parts[0].law, log.charge_steps, time, weights, **curves)
+
+
+def _weights(speeds: list[Floats]) -> tuple[float, ...]:
+    """Part's factor: its charge moves in proportion to η(1−α)/(1−β) of its parameter group, at the first step with any."""
+    moving = np.flatnonzero(np.all(np.stack(speeds) > 0, axis=0))
+    if len(speeds) == 1 or not len(moving):
+        return (1.0,) * len(speeds)
+    return tuple(float(speeds[0][moving[0]] / speed[moving[0]]) for speed in speeds)
+
+
+def _evaluate_batch(
+    log: RunLog, kind: str, indices: list[int], order: int, balanced: Mapping[int, Floats]
+) -> list[tuple[int, _Part]]:
+    """Parts of one kind under one set of hyper-parameters: predicted side by side, then taken apart again."""
     hyper = log.hyper(indices[0])
     if (hyper["dampening"] >= 1).any():
         raise EvaluationError(f"dampening: expected below 1, got {hyper['dampening'].max()}: no training time passes")
@@ -203,23 +257,27 @@ def _evaluate_batch(log: RunLog, kind: str, indices: list[int], order: int) -> l
     measured, magnitude = (np.concatenate([f(i) for i in indices], axis=1) for f in (log.charge, log.magnitude))
     overlap = np.concatenate([log.initial_overlap(i) for i in indices])
     start = np.stack([measured[0], overlap])
-    drives = {name: _columns(log, indices, name) for name in exact_law.drives}
-    symmetric = {name: samples for name, samples in drives.items() if name != "breaking"}
+    drives = {
+        name: _columns(log, indices, name) for name in exact_law.drives if name in log.header.groups[indices[0]].channels
+    }
+    invariant = {name: samples for name, samples in drives.items() if name != "breaking"}
+    if indices[0] in balanced:
+        invariant["breaking"] = np.concatenate([balanced[i] for i in indices], axis=1)
     h = _at_each_step(rule.step_size, hyper)
+    drive = _continuous_drive(log, continuous, indices, hyper) | {k: x for k, x in invariant.items() if k == "breaking"}
     curves = {
         "exact": _exact(log, exact_law, start, drives, hyper),
-        "unbroken": _exact(log, exact_law, start, symmetric, hyper),
-        "predicted": _predicted(log, continuous, start, _continuous_drive(log, continuous, indices, hyper), hyper, h),
+        "unbroken": _exact(log, exact_law, start, invariant, hyper),
+        "predicted": _predicted(log, continuous, start, drive, hyper, h),
         "conserved": np.broadcast_to(measured[0], measured.shape),
         "measured": measured,
         "magnitude": magnitude,
     }
-    time = np.concatenate([[0.0], np.cumsum(h)])[log.charge_steps]
+    speed = h / (1 - hyper["momentum"])
     edges = np.cumsum([log.groups[i].neurons for i in indices])[:-1]
-    parts = {name: np.split(values, edges, axis=1) for name, values in curves.items()}
+    pieces = {name: np.split(values, edges, axis=1) for name, values in curves.items()}
     return [
-        (i, GroupComparison(log.groups[i], continuous, log.charge_steps, time, **{n: part[k] for n, part in parts.items()}))
-        for k, i in enumerate(indices)
+        (i, _Part(continuous, h, speed, {name: piece[k] for name, piece in pieces.items()})) for k, i in enumerate(indices)
     ]
 
 

@@ -34,17 +34,16 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from torch_bridge.recording_guard import Guard
-from torch_bridge.recording_plan import Tracked, model_of, plan_recording
+from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
 from torch_bridge.run_folder import Header, Initial, first_nonfinite
 from torch_bridge.run_log import RunLogWriter
 from torch_bridge.sgd_update import (
+    FORCINGS,
     Hyper,
     Motion,
     RecordingError,
-    Scratch,
     check_optimizer,
     leaves_direction_in_grad,
-    solve_motion,
 )
 from torch_bridge.symmetry_map import SymmetryMap
 
@@ -66,13 +65,18 @@ class Recorder:
         A ``torch.optim.SGD`` itself: with or without momentum, dampening, Nesterov, weight decay; foreach or fused; any
         schedule of its hyper-parameters, except that momentum and Nesterov are not switched on or off.
     symmetries
-        What to record. All blocks of one symmetry group have, at every step, the same hyper-parameters.
+        What to record. Where the optimizer's parameter groups divide a symmetry (no weight decay on biases, say), each
+        part is recorded apart, with its own hyper-parameters: its law closes with its own ``breaking``.
     path
         A new or empty folder.
     every
         Steps between two measured charges; it is also measured at attach and at the end.
     flush_every
         Steps between two writes: how much a killed process loses. The rows wait on the parameters' device.
+    forcing
+        ``"all"`` channels above, from which any law can be replayed; or ``"drive"``, the ones that drive the exact law
+        where ⟨g, X⟩ = 0: ``direction`` with momentum (and Nesterov's ``overlap``), ``gradient`` without. Then one
+        tensor a parameter is read instead of three, and batch norm's eps, or a false claim, shows as a gap.
     meta
         JSON scalars to keep with the run.
 
@@ -99,16 +103,18 @@ class Recorder:
         *,
         every: int = 1,
         flush_every: int = 256,
+        forcing: str = "all",
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         check_optimizer(optimizer)
         for name, value in (("every", every), ("flush_every", flush_every)):
             if not isinstance(value, int) or value < 1:
                 raise RecordingError(f"{name}: expected an integer number of steps >= 1, got {value!r}")
+        if forcing not in FORCINGS:
+            raise RecordingError(f"forcing: expected one of {FORCINGS}, got {forcing!r}")
         self._optimizer, self._model, self._path = optimizer, model_of(symmetries), path
         self._every, self._flush_every, self._meta = every, flush_every, dict(meta or {})
-        self._plan = plan_recording(symmetries, self._model, optimizer)
-        self._scratch = Scratch()
+        self._plan = plan_recording(symmetries, self._model, optimizer, forcing)
         self._replaced: dict[tuple[Any, ...], bool] = {}
         self._handle: RemovableHandle | None = None
 
@@ -123,6 +129,7 @@ class Recorder:
             fresh=not buffers,
             provenance=_provenance(self._optimizer),
             meta=self._meta,
+            measured=self._plan.dtype,
         )
         self._pending = _Pending(self._flush_every, header, self._plan.device)
         self._writer = RunLogWriter(self._path, header, self._initial(header, buffers))
@@ -165,7 +172,8 @@ class Recorder:
         with _naming(f"step {self._step}"):
             self._guard.refuse_changes()
             hypers = self._guard.hypers()
-            row = self._plan.forcing(lambda tracked: self._motion(tracked, hypers[tracked.group]), self._scratch)
+            motions = {index: Motion.of(hyper, self._replaced_in(index)) for index, hyper in hypers.items()}
+            row = self._plan.forcing(motions, self._seen)
         self._pending.push(row, [number for index in self._plan.used for number in hypers[index].row])
         if self._step % self._every == 0:
             self._measure()
@@ -175,7 +183,7 @@ class Recorder:
             self._write_pending()
 
     def _measure(self) -> None:
-        self._pending.charges.append((self._step, *self._plan.charges(self._scratch)))
+        self._pending.charges.append((self._step, *self._plan.charges()))
         self._measured_at = self._step
 
     def _write_pending(self) -> None:
@@ -208,19 +216,17 @@ class Recorder:
             raise
         self._writer.close(complete=complete)
 
-    def _motion(self, tracked: Tracked, hyper: Hyper) -> Motion:
-        group = self._optimizer.param_groups[tracked.group]
-        implementation = (
-            tracked.group,
-            group.get("foreach"),
-            group.get("fused"),
-            hyper.nesterov,
-            hyper.weight_decay != 0,
-        )
-        if implementation not in self._replaced:
-            self._replaced[implementation] = leaves_direction_in_grad(group)
-        buffer = self._optimizer.state[tracked.parameter]["momentum_buffer"] if hyper.momentum else None
-        return solve_motion(tracked.parameter, buffer, hyper, self._replaced[implementation], self._scratch)
+    def _replaced_in(self, index: int) -> bool:
+        """See :func:`leaves_direction_in_grad`; torch is asked once for each implementation."""
+        group = self._optimizer.param_groups[index]
+        flags = (index, group.get("foreach"), group.get("fused"), group["nesterov"], group["weight_decay"] != 0)
+        if flags not in self._replaced:
+            self._replaced[flags] = leaves_direction_in_grad(group)
+        return self._replaced[flags]
+
+    def _seen(self, tracked: Tracked) -> Seen:
+        buffer = self._optimizer.state.get(tracked.parameter, {}).get("momentum_buffer")
+        return (tracked.parameter.grad, tracked.parameter, buffer, None)
 
     def _buffers(self, hypers: Mapping[int, Hyper]) -> dict[str, Tensor]:
         """Momentum buffers at attach: parameter's name -> v_0."""
@@ -237,7 +243,7 @@ class Recorder:
 
     def _initial(self, header: Header, buffers: Mapping[str, Tensor]) -> Initial:
         with torch.no_grad():
-            state = (*self._plan.charges(self._scratch), self._plan.overlap(buffers, self._scratch))
+            state = (*self._plan.charges(), self._plan.overlap(buffers))
         self._measured_at = 0
         charge, magnitude, overlap = (values.cpu().numpy() for values in state)
         bad = first_nonfinite(np.stack([magnitude, overlap]))

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from torch_bridge.neuron_sums import matrix_sums
 from torch_bridge.run_folder import GroupColumns
-from torch_bridge.sgd_update import CHANNELS, Motion, RecordingError, Scratch
-from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap
+from torch_bridge.sgd_update import PAIRS, Motion, RecordingError, channels
+from torch_bridge.symmetry_map import KINDS, Block, NeuronSymmetries, SymmetryMap
+
+Seen = Sequence["Tensor | None"]
+"""The tensors of one parameter that a post-step hook sees, in the order of :data:`torch_bridge.sgd_update.SEEN`."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """A block, the degree of its symmetries' charge, and the columns that its sums go to."""
+    """A block, the index of the columns that its sums go to, and the degree of its symmetries' charge."""
 
     block: Block
+    part: int
     degree: int
-    columns: GroupColumns
 
-    def add(self, row: Tensor, span: tuple[int, int], terms: Tensor, *, absolute: bool = False) -> None:
-        """Add the block's sums of ``terms`` to ``row[start:stop]``, with its coefficient or that one's absolute."""
-        sums = self.block.sum(terms).to(row.device)
-        row[slice(*span)].add_(sums, alpha=1 if absolute else self.block.coefficient)
+    def pick(self, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+        """The block's sums, shape ``(neurons,)``, from those of its matrix; see :func:`matrix_sums`."""
+        if self.block.axis == 0:
+            assert rows is not None, "the caller asks for what its uses need"
+            return rows
+        assert columns is not None, "the caller asks for what its uses need"
+        view, axis = self.block.view[1:], self.block.axis - 1
+        others = [k for k in range(len(view)) if k != axis]
+        return columns.reshape(view).sum(others) if others else columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +48,17 @@ class Tracked:
     group: int
     uses: tuple[Use, ...]
 
-    @property
-    def moved_by(self) -> Iterator[tuple[int, list[Use]]]:
-        """``(degree, uses)``: the terms of one degree are computed once for all its uses."""
-        for degree in sorted({use.degree for use in self.uses}):
-            yield degree, [use for use in self.uses if use.degree == degree]
+    def sums(self, seen: Seen, needed: Sequence[frozenset[int]], precise: bool) -> Iterator[tuple[int, Use, Tensor]]:
+        """``(index in PAIRS, use, sums)`` for every pair that the columns of a use need. Each tensor pair is read once."""
+        for index in sorted({index for use in self.uses for index in needed[use.part]}):
+            first, second = (seen[k] for k in PAIRS[index])
+            assert first is not None, "only what exists is needed"
+            users = [use for use in self.uses if index in needed[use.part]]
+            for leading in sorted({use.block.view[0] for use in users}):
+                uses = [use for use in users if use.block.view[0] == leading]
+                wanted = {"rows": any(u.block.axis == 0 for u in uses), "columns": any(u.block.axis for u in uses)}
+                both = matrix_sums(first, second, leading, **wanted, precise=precise)
+                yield from ((index, use, use.pick(*both)) for use in uses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +68,16 @@ class Plan:
     Attributes
     ----------
     columns
-        One entry for each symmetry group of the map, in its order.
+        One entry, a *part*, for each symmetry group and each of the optimizer's parameter groups that updates some of its
+        blocks: blocks that are updated alike, over which a law closes.
     tracked
         One entry for each parameter that a symmetry moves.
-    spans
-        For each symmetry group, the optimizer's parameter groups that update its blocks.
     used
         The optimizer's parameter groups that are recorded, in the order of their hyper-parameters in a row.
     """
 
     columns: tuple[GroupColumns, ...]
     tracked: tuple[Tracked, ...]
-    spans: tuple[tuple[int, ...], ...]
     used: tuple[int, ...]
 
     @property
@@ -70,53 +86,80 @@ class Plan:
 
     @property
     def dtype(self) -> str:
-        """How precisely the forcing is worth storing: as the parameters are."""
+        """How precisely a row is worth storing: as the parameters are."""
         return "float64" if any(t.parameter.dtype == torch.float64 for t in self.tracked) else "float32"
 
-    def zeros(self) -> Tensor:
-        """A row of charges: one float64 for each symmetry."""
-        return torch.zeros(self.columns[-1].charge[1], dtype=torch.float64, device=self.device)
-
-    def forcing(self, motion_of: Callable[[Tracked], Motion], scratch: Scratch) -> Tensor:
-        """One row of forcing, shape ``(columns,)``, float64."""
-        width = max(stop for group in self.columns for _, stop in group.channels.values())
-        row = torch.zeros(width, dtype=torch.float64, device=self.device)
-        for tracked in self.tracked:
-            motion = motion_of(tracked)
-            for degree, uses in tracked.moved_by:
-                for name, terms in motion.products(degree, scratch.empty("product", tracked.parameter)):
-                    for use in uses:
-                        use.add(row, use.columns.channels[name], terms)
+    def forcing(self, motions: Mapping[int, Motion], seen_of: Callable[[Tracked], Seen]) -> Tensor:
+        """One row of forcing, shape ``(columns,)``, float64; ``motions`` are those of the optimizer's parameter groups."""
+        recipes = [motions[self.used[part.hyper]].channels(_degree(part), part.channels) for part in self.columns]
+        needed = [frozenset(index for terms in recipe.values() for index in terms) for recipe in recipes]
+        products = self._zeros(len(PAIRS), self.columns[-1].charge[1])
+        for index, use, sums in self._sums(needed, seen_of):
+            products[index, slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        row = self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
+        for part, recipe in zip(self.columns, recipes, strict=True):
+            for name, terms in recipe.items():
+                for index, coefficient in terms.items():
+                    row[slice(*part.channels[name])].add_(products[index, slice(*part.charge)], alpha=coefficient)
         return row
 
-    def charges(self, scratch: Scratch) -> tuple[Tensor, Tensor]:
+    def charges(self) -> tuple[Tensor, Tensor]:
         """Charge and magnitude of the parameters as they are, each of shape ``(neurons,)``."""
-        charge, magnitude = self.zeros(), self.zeros()
-        for tracked in self.tracked:
-            theta = scratch.load("theta", tracked.parameter)
-            for degree, uses in tracked.moved_by:
-                terms = theta if degree == 1 else torch.mul(theta, theta, out=scratch.empty("product", theta))
-                size = terms.abs() if degree == 1 else terms
-                for use in uses:
-                    use.add(charge, use.columns.charge, terms)
-                    use.add(magnitude, use.columns.charge, size, absolute=True)
+        charge, magnitude = self._zeros(self.columns[-1].charge[1]), self._zeros(self.columns[-1].charge[1])
+        squares, values, sizes = PAIRS.index((1, 1)), PAIRS.index((1, 3)), PAIRS.index((0, 3))
+        needed = [frozenset({squares} if _degree(part) == 2 else {values, sizes}) for part in self.columns]
+        for index, use, sums in self._sums(needed, _size_and_value, precise=True):
+            span = slice(*self.columns[use.part].charge)
+            if index != sizes:
+                charge[span].add_(sums, alpha=use.block.coefficient)
+            if index != values:
+                magnitude[span].add_(sums, alpha=abs(use.block.coefficient))
         return charge, magnitude
 
-    def overlap(self, buffers: Mapping[str, Tensor], scratch: Scratch) -> Tensor:
+    def overlap(self, buffers: Mapping[str, Tensor]) -> Tensor:
         """Product of the momentum buffers (parameter's name -> buffer) with the parameters, shape ``(neurons,)``."""
-        row = self.zeros()
-        for tracked in (t for t in self.tracked if t.name in buffers):
-            velocity = scratch.load("buffer", buffers[tracked.name])
-            theta = scratch.load("theta", tracked.parameter)
-            for degree, uses in tracked.moved_by:
-                terms = velocity if degree == 1 else velocity * theta
-                for use in uses:
-                    use.add(row, use.columns.charge, terms)
-        return row
+        overlap = self._zeros(self.columns[-1].charge[1])
+        needed = [frozenset({PAIRS.index((1, 2) if _degree(part) == 2 else (2, 3))}) for part in self.columns]
+        having = [tracked for tracked in self.tracked if tracked.name in buffers]
+        for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, buffers[t.name], None), having, precise=True):
+            overlap[slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        return overlap
+
+    def _sums(
+        self,
+        needed: Sequence[frozenset[int]],
+        seen_of: Callable[[Tracked], Seen],
+        tracked: Sequence[Tracked] | None = None,
+        *,
+        precise: bool = False,
+    ) -> Iterator[tuple[int, Use, Tensor]]:
+        for one in reversed(self.tracked if tracked is None else tracked):  # the last is still in a cache after a step
+            for index, use, sums in one.sums(seen_of(one), needed, precise):
+                yield index, use, sums.to(self.device)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
 
-def plan_recording(symmetries: SymmetryMap, model: nn.Module, optimizer: torch.optim.Optimizer) -> Plan:
-    """Bring a map and an optimizer together.
+def _degree(part: GroupColumns) -> int:
+    return _degree_of(part.kind)
+
+
+@lru_cache
+def _degree_of(kind: str) -> int:
+    return KINDS[kind]().degree
+
+
+def _size_and_value(tracked: Tracked) -> Seen:
+    """``|θ|`` and ``θ``; the first is made for the few parameters of a charge of degree 1 only."""
+    linear = any(use.degree == 1 for use in tracked.uses)
+    return (tracked.parameter.detach().abs() if linear else None, tracked.parameter, None, None)
+
+
+def plan_recording(
+    symmetries: SymmetryMap, model: nn.Module, optimizer: torch.optim.Optimizer, forcing: str = "all"
+) -> Plan:
+    """Bring a map and an optimizer together; ``forcing`` is one of :data:`torch_bridge.sgd_update.FORCINGS`.
 
     Raises
     ------
@@ -125,13 +168,18 @@ def plan_recording(symmetries: SymmetryMap, model: nn.Module, optimizer: torch.o
     """
     names = dict.fromkeys(block.parameter for group in symmetries.groups for block in group.blocks)
     group_of = {name: _group_of(name, model.get_parameter(name), optimizer) for name in names}
-    spans = [tuple(sorted({group_of[block.parameter] for block in g.blocks})) for g in symmetries.groups]
     used = tuple(sorted(set(group_of.values())))
-    nesterov = any(optimizer.param_groups[index]["nesterov"] for index in used)
-    hypers = [used.index(span[0]) for span in spans]
-    columns = tuple(_layout(symmetries.groups, hypers, nesterov))
-    tracked = (Tracked(n, model.get_parameter(n), group_of[n], _uses(n, symmetries, columns)) for n in names)
-    return Plan(columns, tuple(tracked), tuple(spans), used)
+    parts = [
+        (index, used.index(updater), tuple(block for block in group.blocks if group_of[block.parameter] == updater))
+        for index, group in enumerate(symmetries.groups)
+        for updater in dict.fromkeys(group_of[block.parameter] for block in group.blocks)
+    ]
+    settings = [optimizer.param_groups[index] for index in used]
+    columns = tuple(_layout(symmetries.groups, parts, settings, forcing))
+    uses = [Use(block, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for block in blocks]
+    by_name = {name: tuple(use for use in uses if use.block.parameter == name) for name in names}
+    tracked = (Tracked(n, model.get_parameter(n), group_of[n], by_name[n]) for n in names)
+    return Plan(columns, tuple(tracked), used)
 
 
 def model_of(symmetries: SymmetryMap) -> nn.Module:
@@ -168,23 +216,24 @@ def _group_of(name: str, parameter: Tensor, optimizer: torch.optim.Optimizer) ->
     )
 
 
-def _layout(groups: tuple[NeuronSymmetries, ...], hypers: list[int], nesterov: bool) -> Iterator[GroupColumns]:
-    """Columns one after the other: group by group, in a group channel by channel."""
+def _layout(
+    groups: Sequence[NeuronSymmetries],
+    parts: Sequence[tuple[int, int, tuple[Block, ...]]],
+    settings: Sequence[Mapping[str, Any]],
+    forcing: str,
+) -> Iterator[GroupColumns]:
+    """Columns one after the other: part by part, in a part channel by channel.
+
+    A part that is not the whole symmetry needs its breaking for any law: only those of all parts together cancel.
+    """
     column, charge = 0, 0
-    for group, hyper in zip(groups, hypers, strict=True):
-        degree, n = group.symmetry.degree, group.neurons
-        names = CHANNELS[degree] + (("overlap",) if nesterov and degree == 2 else ())
-        channels = {name: (column + k * n, column + (k + 1) * n) for k, name in enumerate(names)}
-        blocks = tuple(asdict(block) for block in group.blocks)
-        yield GroupColumns(group.kind, group.label, blocks, hyper, (charge, charge + n), channels)
+    whole = Counter(symmetry for symmetry, _, _ in parts)
+    nesterov = any(group["nesterov"] for group in settings)
+    for symmetry, hyper, owned in parts:
+        group, momentum = groups[symmetry], bool(settings[hyper]["momentum"])
+        n, names = group.neurons, channels(group.symmetry.degree, momentum, nesterov, forcing)
+        names = names if whole[symmetry] == 1 or "breaking" in names else ("breaking", *names)
+        spans = {name: (column + k * n, column + (k + 1) * n) for k, name in enumerate(names)}
+        blocks = tuple(asdict(block) for block in owned)
+        yield GroupColumns(group.kind, group.label, blocks, hyper, (charge, charge + n), spans, symmetry)
         column, charge = column + len(names) * n, charge + n
-
-
-def _uses(name: str, symmetries: SymmetryMap, columns: tuple[GroupColumns, ...]) -> tuple[Use, ...]:
-    """The blocks that lie in a parameter."""
-    return tuple(
-        Use(block, group.symmetry.degree, place)
-        for group, place in zip(symmetries.groups, columns, strict=True)
-        for block in group.blocks
-        if block.parameter == name
-    )

@@ -30,8 +30,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 1
-"""Version of the layout described above; a reader refuses runs of a later one."""
+SCHEMA = 2
+"""Version of the layout described above; a reader takes older runs and refuses later ones.
+
+1: one entry of ``groups`` for each symmetry group. 2: one for each of its parts; measured charges as wide as ``dtype``.
+"""
 
 HYPER = ("lr", "momentum", "dampening", "weight_decay")
 """Hyper-parameters of an update, in the order of a parameter group's four columns."""
@@ -46,7 +49,9 @@ class RunLogError(ValueError):
 
 @dataclass(frozen=True)
 class GroupColumns:
-    """Where the numbers of one symmetry group stand in a row; the group has ``charge[1] - charge[0]`` neurons.
+    """Where the numbers of one part of a symmetry group stand in a row: of those of its blocks that are updated alike.
+
+    Most groups have one part. The charge of a group is the sum of its parts'; each has ``charge[1] - charge[0]`` neurons.
 
     Parameters
     ----------
@@ -54,6 +59,8 @@ class GroupColumns:
         The group as in :class:`torch_bridge.symmetry_map.NeuronSymmetries`, each block as a JSON object.
     hyper
         Which of the recorded parameter groups updates the blocks.
+    symmetry
+        Which of the recorded symmetry groups the blocks belong to.
     charge
         ``(start, stop)`` in the rows of ``charge``, ``magnitude`` and ``overlap``.
     channels
@@ -66,13 +73,16 @@ class GroupColumns:
     hyper: int
     charge: tuple[int, int]
     channels: Mapping[str, tuple[int, int]]
+    symmetry: int
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> GroupColumns:
+    def from_json(value: Mapping[str, Any], index: int) -> GroupColumns:
+        """Read what a manifest says of its ``index``-th entry; before schema 2 that was the symmetry group's number."""
         channels = {name: (start, stop) for name, (start, stop) in value["channels"].items()}
         start, stop = value["charge"]
         blocks = tuple(value["blocks"])
-        return GroupColumns(value["kind"], value["label"], blocks, value["hyper"], (start, stop), channels)
+        symmetry = value.get("symmetry", index)
+        return GroupColumns(value["kind"], value["label"], blocks, value["hyper"], (start, stop), channels, symmetry)
 
     def owner(self, channel: str, neuron: int) -> str:
         return f"{channel} of the {self.kind} symmetry {self.label!r}, neuron {neuron}"
@@ -85,9 +95,9 @@ class Header:
     Parameters
     ----------
     groups
-        The columns of each symmetry group.
+        The columns of each part of each symmetry group.
     dtype
-        ``"float32"`` or ``"float64"``: how the forcing is stored. All else is float64.
+        ``"float32"`` or ``"float64"``: how the forcing is stored.
     every
         Steps between two measured charges.
     nesterov
@@ -96,6 +106,8 @@ class Header:
         Whether no momentum buffer existed at attach, so that the first step sets ``v_1 = G_0``, undamped.
     provenance, meta
         JSON scalars: where the run comes from; what the user wants to remember about it.
+    measured
+        How charge and magnitude are stored, likewise. The initial state and the hyper-parameters are float64.
 
     Raises
     ------
@@ -110,6 +122,7 @@ class Header:
     fresh: bool
     provenance: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    measured: str = "float64"
 
     def __post_init__(self) -> None:
         for key, value in (*self.provenance.items(), *self.meta.items()):
@@ -119,6 +132,12 @@ class Header:
                     f"meta: expected string keys and finite JSON scalars (str, int, float, bool, None), "
                     f"got {key!r}: {value!r}; convert it first, with str(...) or float(...)"
                 )
+
+    @property
+    def dtypes(self) -> dict[str, str]:
+        """Dtype of each array of a segment."""
+        wide = {"forcing": self.dtype, "charge": self.measured, "magnitude": self.measured}
+        return {"hyper": "float64", "charge_steps": "int64", **wide}
 
     @property
     def columns(self) -> int:
@@ -156,9 +175,9 @@ class Header:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Header:
-        groups = tuple(GroupColumns.from_json(group) for group in value["groups"])
+        groups = tuple(GroupColumns.from_json(group, index) for index, group in enumerate(value["groups"]))
         plain = {name: value[name] for name in ("dtype", "every", "nesterov", "fresh", "provenance", "meta")}
-        return Header(groups, **plain)
+        return Header(groups, **plain, measured=value.get("measured", "float64"))
 
 
 @dataclass(frozen=True, eq=False)

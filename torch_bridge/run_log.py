@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,8 @@ class RunLogWriter:
         self._refuse_closed()
         for name, values in (("charge", charge), ("magnitude", magnitude)):
             checked(self.header, name, values[None], (1, self.header.neurons))
-        self._charges.append((step, charge.astype(np.float64), magnitude.astype(np.float64)))
+        dtype = self.header.measured
+        self._charges.append((step, charge.astype(dtype), magnitude.astype(dtype)))
 
     def flush(self) -> None:
         """Write everything buffered as one segment. When this returns the rows are on disk.
@@ -134,13 +135,15 @@ class RunLogWriter:
     def _segment(self) -> dict[str, NDArray[Any]]:
         shapes = self.header.shapes(0, 0)
         charges = [(q[None], m[None]) for _, q, m in self._charges]
-        return {
-            "forcing": np.concatenate([np.empty(shapes["forcing"], self.header.dtype), *(f for f, _ in self._rows)]),
-            "hyper": np.concatenate([np.empty(shapes["hyper"]), *(h for _, h in self._rows)]),
-            "charge_steps": np.array([step for step, _, _ in self._charges], np.int64),
-            "charge": np.concatenate([np.empty(shapes["charge"]), *(q for q, _ in charges)]),
-            "magnitude": np.concatenate([np.empty(shapes["magnitude"]), *(m for _, m in charges)]),
+        arrays = {
+            "forcing": [rows for rows, _ in self._rows],
+            "hyper": [rows for _, rows in self._rows],
+            "charge_steps": [np.array([step for step, _, _ in self._charges], np.int64)],
+            "charge": [charge for charge, _ in charges],
+            "magnitude": [magnitude for _, magnitude in charges],
         }
+        empty = {name: np.empty(shapes[name], dtype) for name, dtype in self.header.dtypes.items()}
+        return {name: np.concatenate([empty[name], *parts]) for name, parts in arrays.items()}
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -211,13 +214,28 @@ class RunLog:
 
     @property
     def groups(self) -> tuple[NeuronSymmetries, ...]:
-        """The recorded symmetries, in the order that ``group`` counts below."""
+        """The recorded groups of blocks, in the order that ``group`` counts below.
+
+        Each is a symmetry group, or, where the optimizer's parameter groups divide one, the part of it in one of them.
+        """
         from torch_bridge.symmetry_map import Block, NeuronSymmetries
 
         def blocks(group: GroupColumns) -> tuple[Block, ...]:
             return tuple(Block(**{**block, "view": tuple(block["view"])}) for block in group.blocks)
 
         return tuple(NeuronSymmetries(group.kind, group.label, blocks(group)) for group in self.header.groups)
+
+    @property
+    def symmetries(self) -> tuple[tuple[NeuronSymmetries, tuple[int, ...]], ...]:
+        """The recorded symmetry groups, each with the indices of its parts in :attr:`groups`; their charges add up."""
+        parts: dict[int, list[int]] = {}
+        for index, columns in enumerate(self.header.groups):
+            parts.setdefault(columns.symmetry, []).append(index)
+        groups = self.groups
+        return tuple(
+            (replace(groups[held[0]], blocks=tuple(b for index in held for b in groups[index].blocks)), tuple(held))
+            for held in parts.values()
+        )
 
     @property
     def steps(self) -> int:
@@ -274,7 +292,7 @@ class RunLog:
     def _measured(self, group: int, name: str) -> NDArray[np.float64]:
         span = self._group(group).charge
         first = getattr(self._initial, name)[None, slice(*span)]
-        return np.concatenate([first, *(segment.columns(name, span, "float64") for segment in self._segments)])
+        return np.concatenate([first, *(segment.columns(name, span, self.header.measured) for segment in self._segments)])
 
     def _group(self, group: int) -> GroupColumns:
         if not 0 <= group < len(self.header.groups):
@@ -316,7 +334,7 @@ def _read_segment(file: Path, header: Header, first: int, measured: int) -> _Seg
 
 def _check_segment(header: Header, arrays: Mapping[str, NDArray[Any]], rows: int) -> None:
     for name, shape in header.shapes(rows, len(arrays["charge_steps"])).items():
-        dtype = {"forcing": header.dtype, "charge_steps": "int64"}.get(name, "float64")
+        dtype = header.dtypes[name]
         if arrays[name].dtype != dtype or not arrays[name].flags.f_contiguous:
             raise RunLogError(f"{name}: expected column-major {dtype}, got {arrays[name].dtype}; it is not a segment")
         checked(header, name, arrays[name], shape)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from derive import discrete_law, sgd
+from derive import discrete_law, law, scale, sgd, translation
 from numerics import compile_kernel, propagate
 from numerics.propagate import PropagationError
 from tests.derive.known_systems import (
@@ -353,7 +353,7 @@ REFUSED = {
     "missing drive": (DISCRETE, {"drives": {}, "steps": 5}, "drives: expected"),
     "missing drive of a law": (CONTINUOUS, {"drives": {}, "steps": 5}, "drives: expected"),
     "unknown drive": (DISCRETE, {"drives": {"direction": DRIVE, "gradient": DRIVE}}, "drives: expected"),
-    "breaking of a continuous law": (CONTINUOUS, {"drives": {"velocity": DRIVE, "breaking": DRIVE}}, "drives: expected"),
+    "drive of another form": (CONTINUOUS, {"drives": {"velocity": DRIVE, "gradient": DRIVE}}, "drives: expected"),
     "unknown hyper-parameter": (DISCRETE, {"beta": 0.9}, "hyper-parameters: expected"),
     "unknown hyper-parameter of a law": (CONTINUOUS, {"beta": 0.9}, "hyper-parameters: expected"),
     "missing hyper-parameter": (DISCRETE, {"lr": None}, "hyper-parameters: expected .* got"),
@@ -443,3 +443,25 @@ def test_a_number_of_steps_that_is_none_is_refused(steps):
     }
     with pytest.raises(PropagationError, match="steps: expected"):
         call(arguments, {"steps": steps})
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("family", [translation(), scale()], ids=["translation", "scale"])
+def test_a_breaking_that_is_held_moves_a_relaxing_charge_to_where_decay_balances_it(family, order):
+    """Q' = −pλQ − pb: from 0 to −(b/λ)(1 − e^{−pλt})."""
+    lr, decay, b = 0.05, 0.3, np.array([[0.7, -0.2]] * 50)
+    found = law(family, sgd(), order)
+    names = {"lr": lr, "weight_decay": decay}
+    drives = {"breaking": b} | ({found.drive_form: 0 * b} if found.drive_form else {})
+    got = propagate(found, np.zeros(2), drives, step_size=lr, **{n: names[n] for n in found.hyper_parameters})
+    time = lr * np.arange(51)[:, None]
+    np.testing.assert_allclose(got, -b[0] / decay * -np.expm1(-family.degree * decay * time), rtol=1e-12)
+
+
+def test_a_breaking_that_is_held_moves_an_oscillating_charge_to_the_same_place():
+    found = law(scale(), sgd(momentum=True))
+    b = np.full((4000, 1), 0.7)
+    got = propagate(
+        found, np.zeros(1), {"velocity": 0 * b, "breaking": b}, step_size=0.1, lr=0.1, momentum=0.9, weight_decay=0.3
+    )
+    assert got[-1] == pytest.approx(-0.7 / 0.3, rel=1e-9)

@@ -210,15 +210,6 @@ def test_half_precision_parameters_are_refused(tmp_path):
     refusal(tmp_path, symmetries, sgd(symmetries), "half precision")
 
 
-@pytest.mark.parametrize("setting", [{"lr": 0.2}, {"weight_decay": 0.0}, {"momentum": 0.9}])
-def test_different_hyper_parameters_within_a_symmetry_are_refused_by_name(tmp_path, setting):
-    symmetries = network()
-    decayed = [p for p in symmetries.model.parameters() if p.ndim > 1]
-    others = [p for p in symmetries.model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.SGD([{"params": decayed}, {"params": others} | setting], lr=0.1, weight_decay=0.01)
-    refusal(tmp_path, symmetries, optimizer, "all blocks of the rescale symmetry '3 -> 5'")
-
-
 def test_nesterov_in_some_groups_only_is_refused(tmp_path):
     symmetries = network()
     first, *rest = symmetries.model.parameters()

@@ -25,8 +25,8 @@ from torch_bridge.symmetry_map import Block, NeuronSymmetries
 BLOCK = {"parameter": "0.weight", "view": [3, 4], "axis": 0, "coefficient": 1}
 HEADER = Header(
     groups=(
-        GroupColumns("scale", "first", (BLOCK,), 0, (0, 3), {"breaking": (0, 3), "gradient": (3, 6)}),
-        GroupColumns("translation", "last", (BLOCK | {"view": [4, 3]},), 1, (3, 7), {"breaking": (6, 10)}),
+        GroupColumns("scale", "first", (BLOCK,), 0, (0, 3), {"breaking": (0, 3), "gradient": (3, 6)}, 0),
+        GroupColumns("translation", "last", (BLOCK | {"view": [4, 3]},), 1, (3, 7), {"breaking": (6, 10)}, 1),
     ),
     dtype="float32",
     every=2,
@@ -365,7 +365,7 @@ load("torch_bridge.run_folder", folder + "/run_folder.py")
 log = load("torch_bridge.run_log", folder + "/run_log.py")
 assert "torch" not in sys.modules
 N = 300
-group = log.GroupColumns("scale", "all", (), 0, (0, N), {"breaking": (0, N)})
+group = log.GroupColumns("scale", "all", (), 0, (0, N), {"breaking": (0, N)}, 0)
 header = log.Header((group,), "float32", 1, False, True)
 writer = log.RunLogWriter(path, header, log.Initial(*np.zeros((3, N))))
 while True:
