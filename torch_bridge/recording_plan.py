@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -48,17 +48,31 @@ class Tracked:
     group: int
     uses: tuple[Use, ...]
 
-    def sums(self, seen: Seen, needed: Sequence[frozenset[int]], precise: bool) -> Iterator[tuple[int, Use, Tensor]]:
-        """``(index in PAIRS, use, sums)`` for every pair that the columns of a use need. Each tensor pair is read once."""
+    def reads(self, needed: Sequence[frozenset[int]]) -> Iterator[_Read]:
+        """What is to be read for the pairs that the columns of each part need: each pair of tensors once."""
         for index in sorted({index for use in self.uses for index in needed[use.part]}):
-            first, second = (seen[k] for k in PAIRS[index])
-            assert first is not None, "only what exists is needed"
             users = [use for use in self.uses if index in needed[use.part]]
             for leading in sorted({use.block.view[0] for use in users}):
                 uses = [use for use in users if use.block.view[0] == leading]
-                wanted = {"rows": any(u.block.axis == 0 for u in uses), "columns": any(u.block.axis for u in uses)}
-                both = matrix_sums(first, second, leading, **wanted, precise=precise)
-                yield from ((index, use, use.pick(*both)) for use in uses)
+                rows, columns = any(use.block.axis == 0 for use in uses), any(use.block.axis for use in uses)
+                yield _Read(index, leading, rows, columns, tuple(uses))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A pair of tensors of one parameter (index in :data:`PAIRS`), as what matrix, and the uses of its products' sums."""
+
+    index: int
+    leading: int
+    rows: bool
+    columns: bool
+    uses: tuple[Use, ...]
+
+    def sums(self, seen: Seen, precise: bool) -> Iterator[tuple[Use, Tensor]]:
+        first, second = (seen[k] for k in PAIRS[self.index])
+        assert first is not None, "only what exists is needed"
+        both = matrix_sums(first, second, self.leading, rows=self.rows, columns=self.columns, precise=precise)
+        yield from ((use, use.pick(*both)) for use in self.uses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +93,9 @@ class Plan:
     columns: tuple[GroupColumns, ...]
     tracked: tuple[Tracked, ...]
     used: tuple[int, ...]
+    _reads: dict[tuple[frozenset[int], ...], list[tuple[Tracked, tuple[_Read, ...]]]] = field(
+        default_factory=dict, init=False
+    )
 
     @property
     def device(self) -> torch.device:
@@ -91,23 +108,30 @@ class Plan:
 
     def forcing(self, motions: Mapping[int, Motion], seen_of: Callable[[Tracked], Seen]) -> Tensor:
         """One row of forcing, shape ``(columns,)``, float64; ``motions`` are those of the optimizer's parameter groups."""
-        recipes = [motions[self.used[part.hyper]].channels(_degree(part), part.channels) for part in self.columns]
-        needed = [frozenset(index for terms in recipe.values() for index in terms) for recipe in recipes]
-        products = self._zeros(len(PAIRS), self.columns[-1].charge[1])
+        recipes = self._recipes(motions)
+        needed = tuple(frozenset(index for terms in recipe.values() for index in terms) for recipe in recipes)
+        neurons = self.columns[-1].charge[1]
+        products = {index: self._zeros(neurons) for index in frozenset().union(*needed)}
         for index, use, sums in self._sums(needed, seen_of):
-            products[index, slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+            products[index][slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
         row = self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
         for part, recipe in zip(self.columns, recipes, strict=True):
             for name, terms in recipe.items():
                 for index, coefficient in terms.items():
-                    row[slice(*part.channels[name])].add_(products[index, slice(*part.charge)], alpha=coefficient)
+                    row[slice(*part.channels[name])].add_(products[index][slice(*part.charge)], alpha=coefficient)
         return row
+
+    def _recipes(self, motions: Mapping[int, Motion]) -> list[dict[str, dict[int, float]]]:
+        """Of each part, its channels as combinations of sums of products."""
+        kinds = [(self.used[part.hyper], _degree(part), tuple(part.channels)) for part in self.columns]
+        recipes = {kind: motions[kind[0]].channels(*kind[1:]) for kind in set(kinds)}
+        return [recipes[kind] for kind in kinds]
 
     def charges(self) -> tuple[Tensor, Tensor]:
         """Charge and magnitude of the parameters as they are, each of shape ``(neurons,)``."""
         charge, magnitude = self._zeros(self.columns[-1].charge[1]), self._zeros(self.columns[-1].charge[1])
         squares, values, sizes = PAIRS.index((1, 1)), PAIRS.index((1, 3)), PAIRS.index((0, 3))
-        needed = [frozenset({squares} if _degree(part) == 2 else {values, sizes}) for part in self.columns]
+        needed = tuple(frozenset({squares} if _degree(part) == 2 else {values, sizes}) for part in self.columns)
         for index, use, sums in self._sums(needed, _size_and_value, precise=True):
             span = slice(*self.columns[use.part].charge)
             if index != sizes:
@@ -119,23 +143,24 @@ class Plan:
     def overlap(self, buffers: Mapping[str, Tensor]) -> Tensor:
         """Product of the momentum buffers (parameter's name -> buffer) with the parameters, shape ``(neurons,)``."""
         overlap = self._zeros(self.columns[-1].charge[1])
-        needed = [frozenset({PAIRS.index((1, 2) if _degree(part) == 2 else (2, 3))}) for part in self.columns]
-        having = [tracked for tracked in self.tracked if tracked.name in buffers]
-        for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, buffers[t.name], None), having, precise=True):
+        needed = tuple(frozenset({PAIRS.index((1, 2) if _degree(part) == 2 else (2, 3))}) for part in self.columns)
+        if not buffers:
+            return overlap
+        held = {tracked.name: buffers.get(tracked.name, torch.zeros_like(tracked.parameter)) for tracked in self.tracked}
+        for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, held[t.name], None), precise=True):
             overlap[slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
         return overlap
 
     def _sums(
-        self,
-        needed: Sequence[frozenset[int]],
-        seen_of: Callable[[Tracked], Seen],
-        tracked: Sequence[Tracked] | None = None,
-        *,
-        precise: bool = False,
+        self, needed: tuple[frozenset[int], ...], seen_of: Callable[[Tracked], Seen], *, precise: bool = False
     ) -> Iterator[tuple[int, Use, Tensor]]:
-        for one in reversed(self.tracked if tracked is None else tracked):  # the last is still in a cache after a step
-            for index, use, sums in one.sums(seen_of(one), needed, precise):
-                yield index, use, sums.to(self.device)
+        if needed not in self._reads:
+            # The parameter that was updated last is still in a CPU's cache after the step.
+            self._reads[needed] = [(tracked, tuple(tracked.reads(needed))) for tracked in reversed(self.tracked)]
+        for tracked, reads in self._reads[needed]:
+            seen = seen_of(tracked)
+            for read in reads:
+                yield from ((read.index, use, sums.to(self.device)) for use, sums in read.sums(seen, precise))
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=self.device)
