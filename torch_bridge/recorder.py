@@ -36,7 +36,7 @@ from torch.utils.hooks import RemovableHandle
 from torch_bridge.recording_guard import Guard
 from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
 from torch_bridge.run_folder import Header, Initial, first_nonfinite
-from torch_bridge.run_log import RunLogWriter
+from torch_bridge.run_log import RunLog, RunLogWriter
 from torch_bridge.sgd_update import (
     FORCINGS,
     Hyper,
@@ -44,10 +44,14 @@ from torch_bridge.sgd_update import (
     RecordingError,
     check_optimizer,
     leaves_direction_in_grad,
+    was_skipped,
 )
 from torch_bridge.symmetry_map import SymmetryMap
 
 __all__ = ["Recorder", "RecordingError"]
+
+_SAME = {"float64": 1e-12, "float32": 1e-6}
+"""Dtype of a run -> how far a charge may differ, relative to its terms, where the parameters are the same."""
 
 
 class Recorder:
@@ -77,8 +81,11 @@ class Recorder:
         ``"all"`` channels above, from which any law can be replayed; or ``"drive"``, the ones that drive the exact law
         where ⟨g, X⟩ = 0: ``direction`` with momentum (and Nesterov's ``overlap``), ``gradient`` without. Then one
         tensor a parameter is read instead of three, and batch norm's eps, or a false claim, shows as a gap.
+    resume
+        Go on with the run in ``path`` after this many steps, with parameters and momentum as they were then. Whoever saves
+        a checkpoint calls :meth:`flush` first and saves :attr:`steps` with it. What was recorded later is dropped.
     meta
-        JSON scalars to keep with the run.
+        JSON scalars to keep with the run; a resumed run keeps what it has.
 
     Raises
     ------
@@ -104,16 +111,19 @@ class Recorder:
         every: int = 1,
         flush_every: int = 256,
         forcing: str = "all",
+        resume: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         check_optimizer(optimizer)
         for name, value in (("every", every), ("flush_every", flush_every)):
             if not isinstance(value, int) or value < 1:
                 raise RecordingError(f"{name}: expected an integer number of steps >= 1, got {value!r}")
+        if resume is not None and (not isinstance(resume, int) or resume < 0):
+            raise RecordingError(f"resume: expected the number of steps in the checkpoint, or None, got {resume!r}")
         if forcing not in FORCINGS:
             raise RecordingError(f"forcing: expected one of {FORCINGS}, got {forcing!r}")
         self._optimizer, self._model, self._path = optimizer, model_of(symmetries), path
-        self._every, self._flush_every, self._meta = every, flush_every, dict(meta or {})
+        self._every, self._flush_every, self._resume, self._meta = every, flush_every, resume, dict(meta or {})
         self._plan = plan_recording(symmetries, self._model, optimizer, forcing)
         self._replaced: dict[tuple[Any, ...], bool] = {}
         self._handle: RemovableHandle | None = None
@@ -131,8 +141,12 @@ class Recorder:
             meta=self._meta,
             measured=self._plan.dtype,
         )
+        if self._resume is None:
+            self._writer = RunLogWriter(self._path, header, self._initial(header, buffers))
+        else:
+            self._writer = RunLogWriter.resume(self._path, header, self._resume)
+            self._check_restored()
         self._pending = _Pending(self._flush_every, header, self._plan.device)
-        self._writer = RunLogWriter(self._path, header, self._initial(header, buffers))
         self._handle = self._optimizer.register_step_post_hook(self._after_step)
         return self
 
@@ -157,34 +171,76 @@ class Recorder:
             self._write_pending()
 
     @property
-    def _step(self) -> int:
+    def steps(self) -> int:
+        """Steps recorded so far, those of the runs that this one goes on from included."""
         return self._writer.steps + len(self._pending)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         try:
             with torch.no_grad():
-                self._record()
+                with _naming(f"step {self.steps}"):
+                    taken = None if self._was_skipped() else self._take()
+                if taken is not None:
+                    self._keep(*taken)
         except BaseException:
             self._stop(complete=False)
             raise
 
-    def _record(self) -> None:
-        with _naming(f"step {self._step}"):
-            self._guard.refuse_changes()
-            hypers = self._guard.hypers()
-            motions = {index: Motion.of(hyper, self._replaced_in(index)) for index, hyper in hypers.items()}
-            row = self._plan.forcing(motions, self._seen)
-        self._pending.push(row, [number for index in self._plan.used for number in hypers[index].row])
-        if self._step % self._every == 0:
+    def _take(self) -> tuple[Tensor, list[float]]:
+        """The row of the step that has just returned: its forcing and its hyper-parameters."""
+        self._guard.refuse_changes()
+        hypers = self._guard.hypers()
+        motions = {index: Motion.of(hyper, self._replaced_in(index)) for index, hyper in hypers.items()}
+        row = self._plan.forcing(motions, self._seen)
+        return row, [number for index in self._plan.used for number in hypers[index].row]
+
+    def _keep(self, row: Tensor, hyper: list[float]) -> None:
+        self._pending.push(row, hyper)
+        if self.steps % self._every == 0:
             self._measure()
         # Asking an accelerator for its numbers would make it wait at every step.
         unfit = self._plan.device.type == "cpu" and not self._pending.last_is_finite()
         if unfit or len(self._pending) == self._flush_every:
             self._write_pending()
 
+    def _was_skipped(self) -> bool:
+        if not was_skipped(self._optimizer):
+            return False
+        if self.steps == 0 and self._writer.header.fresh and any(h.momentum for h in self._guard.hypers().values()):
+            raise RecordingError(
+                "optimizer: expected the first step to be taken, got one that the GradScaler skipped; with fused=True torch "
+                "(2.13) then leaves momentum buffers that it never set, and trains on with them: lower the scaler's "
+                "init_scale, or use fused=False"
+            )
+        return True
+
+    def _check_restored(self) -> None:
+        """Refuse parameters and buffers that are not those of the step to go on from, as far as the log can tell."""
+        try:
+            log = RunLog.open(self._path)
+            step, hypers = log.steps, self._guard.hypers()
+            self._measured_at = int(log.charge_steps[-1])
+            missing = sum(bool(hyper.momentum) for hyper in hypers.values()) and not self._buffers(hypers)
+            if step and missing:
+                raise RecordingError(f"resume: expected the momentum of step {step}, got an optimizer without; load its "
+                                     "state_dict from the checkpoint before recording")  # fmt: skip
+            if self._measured_at == step:
+                self._compare_charges(log)
+        except BaseException:
+            self._writer.close(complete=False)
+            raise
+
+    def _compare_charges(self, log: RunLog) -> None:
+        charge, _ = (values.cpu().numpy() for values in self._plan.charges())
+        there = np.concatenate([log.charge(group)[-1] for group in range(len(log.groups))])
+        scale = np.concatenate([log.magnitude(group)[-1] for group in range(len(log.groups))])
+        if (np.abs(charge - there) > _SAME[self._plan.dtype] * scale).any():
+            raise RecordingError(f"resume: expected the parameters of step {log.steps}, got others: their charges differ "
+                                 "from the recorded ones; load the checkpoint of that step before recording")  # fmt: skip
+
     def _measure(self) -> None:
-        self._pending.charges.append((self._step, *self._plan.charges()))
-        self._measured_at = self._step
+        self._pending.charges.append((self.steps, *self._plan.charges()))
+        self._measured_at = self.steps
 
     def _write_pending(self) -> None:
         first = self._writer.steps
@@ -207,7 +263,7 @@ class Recorder:
             return
         handle.remove()
         try:
-            if complete and self._measured_at < self._step:
+            if complete and self._measured_at < self.steps:
                 with torch.no_grad():
                     self._measure()
             self._write_pending()

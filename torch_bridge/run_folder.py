@@ -26,6 +26,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,7 +235,7 @@ def claim(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / _LOCK, "x") as lock:
-            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
+            json.dump(_signature(), lock)
     except FileExistsError as error:
         raise RunLogError(_why_taken(folder)) from error
     except OSError as error:
@@ -248,25 +249,70 @@ def claim(folder: Path) -> None:
         )
 
 
+def reclaim(folder: Path) -> None:
+    """Lock the folder of a run to go on with, for this process; its last writer has closed it or is dead.
+
+    Raises
+    ------
+    RunLogError
+        If it is locked by a recorder that lives, or may live, elsewhere.
+    """
+    lock = folder / _LOCK
+    try:
+        with open(lock, "x") as stream:
+            json.dump(_signature(), stream)
+        return
+    except FileExistsError:
+        if not _left_by_the_dead(folder):
+            raise RunLogError(_why_taken(folder)) from None
+    except OSError as error:
+        raise RunLogError(f"path: cannot lock the run folder {folder}: {error}; choose a writable place") from error
+    _write(lock, lambda stream: stream.write(json.dumps(_signature()).encode()))
+
+
 def release(folder: Path) -> None:
     """Let go of a folder that was claimed."""
     (folder / _LOCK).unlink(missing_ok=True)
 
 
+_TOKEN = uuid4().hex
+"""Tells this process from an earlier one of the same number, as a restarted container has."""
+
+
+def _signature() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "token": _TOKEN}
+
+
+def _owner(folder: Path) -> tuple[int, str, str] | None:
+    """Process, host and token that hold the lock, if it says."""
+    try:
+        owner = json.loads((folder / _LOCK).read_text())
+        return int(owner["pid"]), str(owner["host"]), str(owner.get("token"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _left_by_the_dead(folder: Path) -> bool:
+    """Whether the lock is that of a process of this machine that is no more."""
+    owner = _owner(folder)
+    if owner is None or owner[1] != socket.gethostname():
+        return False
+    return owner[2] != _TOKEN if owner[0] == os.getpid() else not _alive(owner[0])
+
+
 def _why_taken(folder: Path) -> str:
     if not folder.is_dir():
         return f"path: expected a folder, got the file {folder}; record into another place"
-    try:
-        owner = json.loads((folder / _LOCK).read_text())
-        pid, host = int(owner["pid"]), str(owner["host"])
-    except (OSError, ValueError, KeyError, TypeError):
+    owner = _owner(folder)
+    if owner is None:
         return f"path: {folder} is being claimed, or was left, by a recorder that gave no name in {_LOCK}. " + _REMEDY
-    if host == socket.gethostname() and not _alive(pid):
+    pid, host, _ = owner
+    if _left_by_the_dead(folder):
         return f"path: {folder} was left by process {pid}, which is dead; RunLog.open reads what it wrote. " + _REMEDY
     return f"path: {folder} is being recorded into by process {pid} on {host}; give each recorder a folder of its own"
 
 
-_REMEDY = "Record into another folder, or delete this one if it is not needed"
+_REMEDY = "Record into another folder, go on with Recorder(..., resume=step), or delete this one if it is not needed"
 
 
 def _alive(pid: int) -> bool:

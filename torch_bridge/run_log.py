@@ -6,9 +6,10 @@ from them :mod:`derive`'s. The files are described in :mod:`torch_bridge.run_fol
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from torch_bridge.run_folder import (
     read_arrays,
     read_initial,
     read_manifest,
+    reclaim,
     release,
     segment_name,
     segments,
@@ -72,6 +74,34 @@ class RunLogWriter:
         except BaseException:
             release(self.path)
             raise
+
+    @staticmethod
+    def resume(path: str | os.PathLike[str], header: Header, step: int) -> RunLogWriter:
+        """Go on with a run after ``step`` updates: what was recorded later, before it was killed or closed, is dropped.
+
+        Parameters
+        ----------
+        header
+            That of the recorder now. The run keeps its own, which must agree in everything that gives rows a meaning.
+
+        Raises
+        ------
+        RunLogError
+            If the folder holds no run, one of other columns or of fewer steps, a damaged one, or is being written.
+        """
+        folder = Path(path)
+        kept = Header.from_json(read_manifest(folder))
+        _refuse_another(folder, kept, header)
+        reclaim(folder)
+        try:
+            _cut(folder, kept, step)
+        except BaseException:
+            release(folder)
+            raise
+        writer = object.__new__(RunLogWriter)
+        writer.path, writer.header, writer.steps, writer._closed = folder, kept, step, False
+        writer._rows, writer._charges = [], []
+        return writer
 
     def append(self, forcing: NDArray[Any], hyper: NDArray[Any]) -> None:
         """Buffer rows: ``forcing`` of shape ``(rows, columns)``, ``hyper`` of shape ``(rows, 4 * parameter groups)``.
@@ -150,6 +180,40 @@ class RunLogWriter:
             raise RunLogError(f"{self.path}: expected an open log, got a closed one; record into a new folder")
 
 
+def _refuse_another(folder: Path, kept: Header, header: Header) -> None:
+    for name in ("groups", "dtype", "measured", "every", "nesterov"):
+        old, new = (json.loads(json.dumps(asdict(one)[name])) for one in (kept, header))
+        if old != new:
+            raise RunLogError(
+                f"{name}: expected that of the run in {folder} to go on with it, got another"
+                f"{'' if name == 'groups' else f' ({old!r} there, {new!r} now)'}; set the run up as it was, or record "
+                "into another folder"
+            )
+
+
+def _cut(folder: Path, header: Header, step: int) -> None:
+    """Drop what was recorded after ``step`` updates: the last file first, so that a readable run is left at any moment."""
+    files = segments(folder)
+    before = {first: file for first, file in files.items() if first < step}
+    whole, damage = _read_segments(folder, header, None, before)
+    steps = sum(segment.rows for segment in whole)
+    if damage is not None:
+        raise damage
+    if steps < step:
+        raise RunLogError(f"resume: expected a step up to {steps}, which {folder} holds, got {step}; call flush() on the "
+                          "recorder before a checkpoint is saved, and resume from an earlier one")  # fmt: skip
+    write_manifest(folder, header, steps=None)
+    for first in sorted(files.keys() - before.keys(), reverse=True):
+        files[first].unlink()
+    if steps > step or (whole and (whole[-1].charge_steps > step).any()):
+        last = max(before)
+        arrays, _ = read_arrays(before[last])
+        measured = arrays["charge_steps"] <= step
+        rows = {name: arrays[name][: step - last] for name in ("forcing", "hyper")}
+        charges = {name: arrays[name][measured] for name in ("charge_steps", "charge", "magnitude")}
+        write_arrays(before[last], rows | charges)
+
+
 @dataclass(frozen=True, eq=False)
 class _Segment:
     """One file of ``rows`` steps. The wide arrays stay on disk, column after column from the byte in ``offsets``."""
@@ -207,7 +271,7 @@ class RunLog:
         manifest = read_manifest(folder)
         header = Header.from_json(manifest)
         initial = read_initial(folder, header)
-        found, damage = _read_segments(folder, header, manifest["steps"])
+        found, damage = _read_segments(folder, header, manifest["steps"], segments(folder))
         if damage is not None and not recover:
             raise damage
         return RunLog(folder, manifest, header, manifest["complete"] and damage is None, initial, found)
@@ -300,12 +364,14 @@ class RunLog:
         return self.header.groups[group]
 
 
-def _read_segments(folder: Path, header: Header, total: int | None) -> tuple[tuple[_Segment, ...], RunLogError | None]:
+def _read_segments(
+    folder: Path, header: Header, total: int | None, files: Mapping[int, Path]
+) -> tuple[tuple[_Segment, ...], RunLogError | None]:
     """The segments up to the first that is damaged or missing, and what is wrong with that one, if any is."""
     whole: list[_Segment] = []
     steps, measured = 0, 0
     try:
-        for first, file in segments(folder).items():
+        for first, file in files.items():
             if first != steps:
                 raise RunLogError(f"{segment_name(steps)} is missing, or {file.name} does not belong here")
             whole.append(_read_segment(file, header, first, measured))

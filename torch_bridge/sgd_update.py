@@ -189,7 +189,7 @@ def check_optimizer(optimizer: object) -> None:
     Raises
     ------
     RecordingError
-        Unless ``optimizer`` is ``torch.optim.SGD`` itself, not maximizing, not differentiable, not under an AMP scaler.
+        Unless ``optimizer`` is ``torch.optim.SGD`` itself, not maximizing, not differentiable.
     """
     if type(optimizer) is not torch.optim.SGD:
         raise RecordingError(
@@ -199,11 +199,15 @@ def check_optimizer(optimizer: object) -> None:
         )
     for group in optimizer.param_groups:
         _check_flags(group)
-    if getattr(optimizer, "found_inf", None) is not None or getattr(optimizer, "grad_scale", None) is not None:
-        raise RecordingError(
-            "optimizer: expected unscaled gradients, got a fused step under a GradScaler, which may have been skipped; "
-            "use SGD(..., fused=False), or train without the scaler"
-        )
+
+
+def was_skipped(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the step that has just returned changed nothing: a fused one, whose GradScaler found an infinite gradient.
+
+    Other implementations are not called at all then.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(torch.as_tensor(found).any())
 
 
 def _check_flags(group: Mapping[str, Any]) -> None:

@@ -327,36 +327,6 @@ def test_a_sparse_gradient_is_refused(tmp_path):
         train(symmetries.model, optimizer, 1, each=sparsify)
 
 
-def scaled(symmetries, optimizer, steps):
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = symmetries.model(torch.randn(16, 5)).square().mean()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-
-
-def test_a_fused_step_under_a_grad_scaler_is_refused(tmp_path):
-    symmetries = network(torch.float32)
-    optimizer = sgd(symmetries, fused=True)
-    with (
-        pytest.raises(RecordingError, match=r"step 0: .*under a GradScaler"),
-        Recorder(optimizer, symmetries, tmp_path / "run"),
-    ):
-        scaled(symmetries, optimizer, 1)
-
-
-def test_an_unfused_step_under_a_grad_scaler_is_recorded_with_unscaled_gradients(tmp_path):
-    symmetries = network(torch.float32)
-    optimizer = sgd(symmetries, momentum=0.9, foreach=False)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
-        scaled(symmetries, optimizer, 20)
-    log = RunLog.open(tmp_path / "run")
-    assert log.steps == 20
-    assert max(gap(log, group) for group in (0, 1)) < 1e-5
-
-
 def test_a_taken_folder_is_refused_and_leaves_no_hook(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries)
