@@ -75,7 +75,7 @@ def forked(folder: Path) -> tuple[int, int]:
 
 
 def killed(folder: Path, delay: float) -> tuple[bool, int]:
-    """Kill a training after ``delay`` seconds: whether that was before its end, and the last step that it said it flushed."""
+    """Kill a training after ``delay`` seconds: whether that was before its end, and the last step it said it flushed."""
     child, told = forked(folder)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
