@@ -8,6 +8,7 @@ run, as growing exponentials would; state is carried in float64, and a result th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 import scipy.linalg
@@ -76,6 +77,27 @@ def propagate(
     >>> propagate(discrete_law(translation(), sgd()), np.array([1.0]), {}, steps=3, lr=0.5, weight_decay=1.0)[:, 0]
     array([1.   , 0.5  , 0.25 , 0.125])
     """
+    return advance(
+        law, initial, drives, step_size=step_size, steps=steps, keep=keep, velocity_exists=velocity_exists, **hyper
+    )[0]
+
+
+def advance(
+    law: Law | DiscreteLaw,
+    initial: Floats,
+    drives: Mapping[str, Floats],
+    *,
+    step_size: float | Floats | None = None,
+    steps: int | None = None,
+    keep: Floats | None = None,
+    velocity_exists: bool = False,
+    **hyper: float | Floats,
+) -> tuple[Floats, Floats]:
+    """What :func:`propagate` returns, and the state after the last step, from which another call goes on.
+
+    A run that is cut into pieces gives the same bits as the whole: pass the state as ``initial``, with
+    ``velocity_exists=True`` for a discrete law.
+    """
     is_discrete = isinstance(law, DiscreteLaw)
     names = tuple(law.drives) if is_discrete else (*filter(None, [law.drive_form]), "breaking")
     size = law.transition.shape[0] if is_discrete else (2 if law.is_oscillator else 1)
@@ -101,8 +123,10 @@ def propagate(
     return _recur(transition, gain, state, [samples.get(name) for name in names], kept)
 
 
-def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats | None], keep: Floats) -> Floats:
-    """x_{n+1} = A_n x_n + Σ_j B_n[:, j] f_n^j; the first component at the steps in ``keep``."""
+def _recur(
+    transition: Floats, gain: Floats, state: Floats, samples: list[Floats | None], keep: Floats
+) -> tuple[Floats, Floats]:
+    """x_{n+1} = A_n x_n + Σ_j B_n[:, j] f_n^j; the first component at the steps in ``keep``, and the last x."""
     out = np.empty((len(keep), state.shape[1]))
     rows = dict(zip(keep.tolist(), out, strict=True))
     for n in range(len(transition) + 1):
@@ -114,11 +138,11 @@ def _recur(transition: Floats, gain: Floats, state: Floats, samples: list[Floats
         for j, sample in enumerate(samples):
             if sample is not None:
                 state += gain[n][:, j, None] * sample[n]
-    if not np.isfinite(out).all():
+    if not (np.isfinite(out).all() and np.isfinite(state).all()):
         raise PropagationError(
             "drives: expected a run whose charge stays finite, got one that overflows; lower lr or the drive"
         )
-    return out
+    return out, state
 
 
 def _kept(keep: Floats, steps: int) -> Floats:
@@ -178,9 +202,14 @@ def _matrix(matrix: sp.ImmutableMatrix, table: dict[str, Floats], steps: int) ->
         )
     out = np.empty((steps, *matrix.shape))
     for index, entry in np.ndenumerate(np.array(matrix.tolist(), dtype=object).reshape(matrix.shape)):
-        function: Callable[..., Floats] = sp.lambdify(symbols, entry, "numpy")
+        function = _compiled(tuple(symbols), entry)
         out[(slice(None), *index)] = function(*(table[ARGUMENT_NAMES[symbol]] for symbol in symbols))
     return out
+
+
+@lru_cache(maxsize=1024)
+def _compiled(symbols: tuple[sp.Symbol, ...], entry: sp.Expr) -> Callable[..., Floats]:
+    return sp.lambdify(symbols, entry, "numpy")
 
 
 def _drives(names: tuple[str, ...], drives: Mapping[str, Floats], neurons: int) -> dict[str, Floats]:

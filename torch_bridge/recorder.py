@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from torch_bridge.predict import Predictor
 from torch_bridge.recording_guard import Guard
 from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
 from torch_bridge.run_folder import Header, Initial, first_nonfinite
@@ -81,6 +82,10 @@ class Recorder:
         ``"all"`` channels above, from which any law can be replayed; or ``"drive"``, the ones that drive the exact law
         where ⟨g, X⟩ = 0: ``direction`` with momentum (and Nesterov's ``overlap``), ``gradient`` without. Then one
         tensor a parameter is read instead of three, and batch norm's eps, or a false claim, shows as a gap.
+    online
+        Order of the continuous law (0 or 1) if the laws are to be carried forward during the run, every ``flush_every``
+        steps, and their predictions kept in place of the forcing: the log then grows only with measured charges.
+        :func:`torch_bridge.evaluate` finds the same as from the forcing, for this order only. Such a run cannot be resumed.
     resume
         Go on with the run in ``path`` after this many steps, with parameters and momentum as they were then. Whoever saves
         a checkpoint calls :meth:`flush` first and saves :attr:`steps` with it. What was recorded later is dropped.
@@ -111,6 +116,7 @@ class Recorder:
         every: int = 1,
         flush_every: int = 256,
         forcing: str = "all",
+        online: int | None = None,
         resume: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
@@ -123,6 +129,11 @@ class Recorder:
         if forcing not in FORCINGS:
             raise RecordingError(f"forcing: expected one of {FORCINGS}, got {forcing!r}")
         self._optimizer, self._model, self._path = optimizer, model_of(symmetries), path
+        if online is not None and (online not in (0, 1) or resume is not None):
+            raise RecordingError(f"online: expected 0, 1 or None, and no resume, got {online!r}, {resume!r}: where laws "
+                                 "stand is not kept; log the forcing instead")  # fmt: skip
+        self._online = online
+        self._predictor: Predictor | None = None
         self._every, self._flush_every, self._resume, self._meta = every, flush_every, resume, dict(meta or {})
         self._plan = plan_recording(symmetries, self._model, optimizer, forcing)
         self._replaced: dict[tuple[Any, ...], bool] = {}
@@ -140,9 +151,12 @@ class Recorder:
             provenance=_provenance(self._optimizer),
             meta=self._meta,
             measured=self._plan.dtype,
+            order=self._online,
         )
         if self._resume is None:
-            self._writer = RunLogWriter(self._path, header, self._initial(header, buffers))
+            initial = self._initial(header, buffers)
+            self._predictor = None if self._online is None else Predictor(header, initial, self._online)
+            self._writer = RunLogWriter(self._path, header, initial)
         else:
             self._writer = RunLogWriter.resume(self._path, header, self._resume)
             self._check_restored()
@@ -246,16 +260,24 @@ class Recorder:
         first = self._writer.steps
         forcing, hyper, charges = self._pending.take()
         good, owner = rows_before_nonfinite(self._writer.header, first, forcing, charges)
-        self._writer.append(forcing[:good], hyper[:good])
-        for step, charge, magnitude in charges:
-            if step <= first + good and np.isfinite(magnitude).all():  # the last one can follow rows already written
-                self._writer.append_charge(step, charge, magnitude)
+        # the last charge can follow rows already written
+        charges = [(s, q, m) for s, q, m in charges if s <= first + good and np.isfinite(m).all()]
+        predictions = self._advance(forcing[:good], hyper[:good], np.array([step - first for step, _, _ in charges], int))
+        self._writer.append(forcing[:good] if self._predictor is None else forcing[:good, :0], hyper[:good])
+        for index, (step, charge, magnitude) in enumerate(charges):
+            now = {name: values[index] for name, values in predictions.items()}
+            self._writer.append_charge(step, charge, magnitude, **now)
         self._writer.flush()
         if owner is not None:
             raise RecordingError(
                 f"step {first + good}: expected finite numbers, got {owner}; the log holds the steps before. "
                 "The run diverges there: lower the learning rate, or look at that batch"
             )
+
+    def _advance(self, forcing: NDArray[Any], hyper: NDArray[Any], keep: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        if self._predictor is None:
+            return {}
+        return self._predictor.advance(forcing, hyper, keep)
 
     def _stop(self, *, complete: bool) -> None:
         handle, self._handle = self._handle, None

@@ -37,6 +37,9 @@ SCHEMA = 2
 1: one entry of ``groups`` for each symmetry group. 2: one for each of its parts; measured charges as wide as ``dtype``.
 """
 
+PREDICTIONS = ("exact", "unbroken", "predicted")
+"""What is kept of the laws where they are carried forward during the run; :mod:`torch_bridge.evaluate` explains them."""
+
 HYPER = ("lr", "momentum", "dampening", "weight_decay")
 """Hyper-parameters of an update, in the order of a parameter group's four columns."""
 
@@ -108,7 +111,10 @@ class Header:
     provenance, meta
         JSON scalars: where the run comes from; what the user wants to remember about it.
     measured
-        How charge and magnitude are stored, likewise. The initial state and the hyper-parameters are float64.
+        How charge, magnitude and predictions are stored, likewise. The initial state and the hyper-parameters are float64.
+    order
+        None if rows hold the forcing. Else they hold none, and the charges that the laws predict, the continuous one being
+        of this order, stand beside the measured ones.
 
     Raises
     ------
@@ -124,6 +130,7 @@ class Header:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     measured: str = "float64"
+    order: int | None = None
 
     def __post_init__(self) -> None:
         for key, value in (*self.provenance.items(), *self.meta.items()):
@@ -137,8 +144,21 @@ class Header:
     @property
     def dtypes(self) -> dict[str, str]:
         """Dtype of each array of a segment."""
-        wide = {"forcing": self.dtype, "charge": self.measured, "magnitude": self.measured}
-        return {"hyper": "float64", "charge_steps": "int64", **wide}
+        wide = dict.fromkeys(("charge", "magnitude", *self.predictions), self.measured)
+        return {"forcing": self.dtype, "hyper": "float64", "charge_steps": "int64", **wide}
+
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """Names of the predictions that stand beside the measured charges."""
+        return () if self.order is None else PREDICTIONS
+
+    @property
+    def divided(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the parts of each symmetry group that has several."""
+        parts: dict[int, list[int]] = {}
+        for index, group in enumerate(self.groups):
+            parts.setdefault(group.symmetry, []).append(index)
+        return tuple(tuple(held) for held in parts.values() if len(held) > 1)
 
     @property
     def columns(self) -> int:
@@ -157,13 +177,9 @@ class Header:
 
     def shapes(self, rows: int, charges: int) -> dict[str, tuple[int, ...]]:
         """Shape of each array of a segment with ``rows`` steps and ``charges`` measured charges."""
-        return {
-            "forcing": (rows, self.columns),
-            "hyper": (rows, self.hypers),
-            "charge_steps": (charges,),
-            "charge": (charges, self.neurons),
-            "magnitude": (charges, self.neurons),
-        }
+        wide = dict.fromkeys(("charge", "magnitude", *self.predictions), (charges, self.neurons))
+        forcing = (rows, self.columns if self.order is None else 0)
+        return {"forcing": forcing, "hyper": (rows, self.hypers), "charge_steps": (charges,), **wide}
 
     def owner(self, array: str, column: int) -> str:
         """Whose number stands in a column of an array of a segment, in words."""
@@ -178,7 +194,7 @@ class Header:
     def from_json(value: Mapping[str, Any]) -> Header:
         groups = tuple(GroupColumns.from_json(group, index) for index, group in enumerate(value["groups"]))
         plain = {name: value[name] for name in ("dtype", "every", "nesterov", "fresh", "provenance", "meta")}
-        return Header(groups, **plain, measured=value.get("measured", "float64"))
+        return Header(groups, **plain, measured=value.get("measured", "float64"), order=value.get("order"))
 
 
 @dataclass(frozen=True, eq=False)

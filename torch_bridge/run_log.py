@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ class RunLogWriter:
         state = {name: checked(header, name, values, (header.neurons,)) for name, values in vars(initial).items()}
         self._closed = False
         self._rows: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        self._charges: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
+        self._charges: list[tuple[int, dict[str, NDArray[Any]]]] = []
         claim(self.path)
         try:
             write_arrays(self.path / "initial.npz", state)
@@ -119,8 +119,10 @@ class RunLogWriter:
         if len(forcing):
             self._rows.append((forcing, hyper.astype(np.float64)))
 
-    def append_charge(self, step: int, charge: NDArray[Any], magnitude: NDArray[Any]) -> None:
+    def append_charge(self, step: int, charge: NDArray[Any], magnitude: NDArray[Any], **predictions: NDArray[Any]) -> None:
         """Buffer what was measured after ``step`` updates: ``charge`` and ``magnitude`` of shape ``(neurons,)``.
+
+        ``predictions`` are those that the header names, of the same shape.
 
         Raises
         ------
@@ -128,10 +130,12 @@ class RunLogWriter:
             If a shape differs from the header's, a number is not finite, or the log is closed.
         """
         self._refuse_closed()
-        for name, values in (("charge", charge), ("magnitude", magnitude)):
+        measured = {"charge": charge, "magnitude": magnitude, **predictions}
+        if measured.keys() != {"charge", "magnitude", *self.header.predictions}:
+            raise RunLogError(f"predictions: expected {self.header.predictions}, got {tuple(predictions)}")
+        for name, values in measured.items():
             checked(self.header, name, values[None], (1, self.header.neurons))
-        dtype = self.header.measured
-        self._charges.append((step, charge.astype(dtype), magnitude.astype(dtype)))
+        self._charges.append((step, {name: x[None].astype(self.header.measured) for name, x in measured.items()}))
 
     def flush(self) -> None:
         """Write everything buffered as one segment. When this returns the rows are on disk.
@@ -164,14 +168,12 @@ class RunLogWriter:
 
     def _segment(self) -> dict[str, NDArray[Any]]:
         shapes = self.header.shapes(0, 0)
-        charges = [(q[None], m[None]) for _, q, m in self._charges]
         arrays = {
             "forcing": [rows for rows, _ in self._rows],
             "hyper": [rows for _, rows in self._rows],
-            "charge_steps": [np.array([step for step, _, _ in self._charges], np.int64)],
-            "charge": [charge for charge, _ in charges],
-            "magnitude": [magnitude for _, magnitude in charges],
+            "charge_steps": [np.array([step for step, _ in self._charges], np.int64)],
         }
+        arrays |= {name: [at[name] for _, at in self._charges] for name in ("charge", "magnitude", *self.header.predictions)}
         empty = {name: np.empty(shapes[name], dtype) for name, dtype in self.header.dtypes.items()}
         return {name: np.concatenate([empty[name], *parts]) for name, parts in arrays.items()}
 
@@ -181,7 +183,7 @@ class RunLogWriter:
 
 
 def _refuse_another(folder: Path, kept: Header, header: Header) -> None:
-    for name in ("groups", "dtype", "measured", "every", "nesterov"):
+    for name in ("groups", "dtype", "measured", "every", "nesterov", "order"):
         old, new = (json.loads(json.dumps(asdict(one)[name])) for one in (kept, header))
         if old != new:
             raise RunLogError(
@@ -210,7 +212,7 @@ def _cut(folder: Path, header: Header, step: int) -> None:
         arrays, _ = read_arrays(before[last])
         measured = arrays["charge_steps"] <= step
         rows = {name: arrays[name][: step - last] for name in ("forcing", "hyper")}
-        charges = {name: arrays[name][measured] for name in ("charge_steps", "charge", "magnitude")}
+        charges = {name: values[measured] for name, values in arrays.items() if name not in rows}
         write_arrays(before[last], rows | charges)
 
 
@@ -242,13 +244,15 @@ class RunLog:
         The folder, its ``manifest.json``, and the same as an object.
     complete
         Whether the recorder was closed in the normal way and every row of it is here.
+    initial
+        The state before the first row.
     """
 
     path: Path
     manifest: dict[str, Any]
     header: Header
     complete: bool
-    _initial: Initial
+    initial: Initial
     _segments: tuple[_Segment, ...]
 
     @staticmethod
@@ -334,7 +338,7 @@ class RunLog:
         RunLogError
             If the group has no such channel.
         """
-        channels = self._group(group).channels
+        channels = self._group(group).channels if self.header.order is None else {}
         if name not in channels:
             raise RunLogError(f"name: expected one of {sorted(channels)} for group {group}, got {name!r}")
         start, stop = channels[name]
@@ -351,11 +355,45 @@ class RunLog:
 
     def initial_overlap(self, group: int) -> NDArray[np.float64]:
         """``⟨v_0, θ_0⟩_M`` (degree 2) or ``⟨v_0, c⟩`` (degree 1), shape ``(neurons,)``; 0 without a buffer."""
-        return self._initial.overlap[slice(*self._group(group).charge)]
+        return self.initial.overlap[slice(*self._group(group).charge)]
+
+    def predictions(self, order: int) -> list[dict[str, NDArray[np.float64]]]:
+        """Of each group, the predictions that were carried forward during the run, at :attr:`charge_steps`.
+
+        Raises
+        ------
+        RunLogError
+            If none were, or of another order.
+        """
+        if order != self.header.order:
+            raise RunLogError(f"order: expected {self.header.order}, which the laws of {self.path} were carried forward "
+                              f"with, got {order}; without a logged forcing there is no other")  # fmt: skip
+        return [{name: self._measured(index, name) for name in self.header.predictions} for index in range(len(self.groups))]
+
+    def chunks(self, steps: int = 1024) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+        """Read the rows in order without holding them all: files, joined to at least ``steps`` rows a piece but the last.
+
+        Yields
+        ------
+        ``(forcing, hyper)`` of shape ``(rows, columns)`` and ``(rows, 4 * parameter groups)``.
+        """
+        held: list[_Segment] = []
+        for segment in self._segments:
+            held.append(segment)
+            if sum(one.rows for one in held) >= steps:
+                yield self._joined(held)
+                held = []
+        if any(one.rows for one in held):
+            yield self._joined(held)
+
+    def _joined(self, held: list[_Segment]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        width = self.header.shapes(0, 0)["forcing"][1]
+        forcing = [segment.columns("forcing", (0, width), self.header.dtype) for segment in held]
+        return np.concatenate(forcing), np.concatenate([segment.hyper for segment in held])
 
     def _measured(self, group: int, name: str) -> NDArray[np.float64]:
         span = self._group(group).charge
-        first = getattr(self._initial, name)[None, slice(*span)]
+        first = getattr(self.initial, "magnitude" if name == "magnitude" else "charge")[None, slice(*span)]
         return np.concatenate([first, *(segment.columns(name, span, self.header.measured) for segment in self._segments)])
 
     def _group(self, group: int) -> GroupColumns:
