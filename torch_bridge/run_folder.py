@@ -37,7 +37,7 @@ SCHEMA = 2
 1: one entry of ``groups`` for each symmetry group. 2: one for each of its parts; measured charges as wide as ``dtype``.
 """
 
-PREDICTIONS = ("exact", "unbroken", "predicted")
+PREDICTIONS: tuple[str, ...] = ("exact", "unbroken", "predicted")
 """What is kept of the laws where they are carried forward during the run; :mod:`torch_bridge.evaluate` explains them."""
 
 HYPER = ("lr", "momentum", "dampening", "weight_decay")

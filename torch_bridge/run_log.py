@@ -386,6 +386,30 @@ class RunLog:
         if any(one.rows for one in held):
             yield self._joined(held)
 
+    def to_xarray(self) -> Any:
+        """The run as an ``xarray.DataTree``; see :func:`torch_bridge.xarray_view.as_tree`."""
+        from torch_bridge.xarray_view import as_tree
+
+        return as_tree(self)
+
+    def to_zarr(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_xarray` as a zarr store, for many runs and tools that read them in parallel.
+
+        Raises
+        ------
+        RunLogError
+            If ``path`` exists, or xarray or zarr is not installed.
+        """
+        tree = self.to_xarray()
+        try:
+            tree.to_zarr(os.fspath(path), mode="w-")
+        except FileExistsError as error:
+            raise RunLogError(
+                f"path: expected a new one, got {path}, which exists; a store is never written over"
+            ) from error
+        except (ImportError, ValueError) as error:
+            raise RunLogError(f"path: cannot write {path}: {error}; pip install 'nmech[xarray]'") from error
+
     def _joined(self, held: list[_Segment]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         width = self.header.shapes(0, 0)["forcing"][1]
         forcing = [segment.columns("forcing", (0, width), self.header.dtype) for segment in held]
