@@ -19,7 +19,7 @@ import numpy as np
 
 from derive import Law
 from torch_bridge.predict import EvaluationError, Predictor, at_each_step, laws_of, rule_of
-from torch_bridge.run_folder import PREDICTIONS as CARRIED
+from torch_bridge.run_header import PREDICTIONS as CARRIED
 from torch_bridge.run_log import RunLog
 from torch_bridge.symmetry_map import KINDS, NeuronSymmetries
 

@@ -15,7 +15,7 @@ import sympy as sp
 
 from derive import DiscreteLaw, Law, UpdateRule, discrete_law, law, sgd, symbols
 from numerics import advance
-from torch_bridge.run_folder import HYPER, PREDICTIONS, Header, Initial
+from torch_bridge.run_header import HYPER, PREDICTIONS, Header, Initial
 from torch_bridge.symmetry_map import KINDS
 
 Floats = np.ndarray

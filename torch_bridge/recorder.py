@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,10 +34,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from torch_bridge.pending_rows import PendingRows, rows_before_nonfinite
 from torch_bridge.predict import Predictor
 from torch_bridge.recording_guard import Guard
 from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
-from torch_bridge.run_folder import Header, Initial, first_nonfinite
+from torch_bridge.run_header import Header, Initial, first_nonfinite
 from torch_bridge.run_log import RunLog, RunLogWriter
 from torch_bridge.sgd_update import (
     FORCINGS,
@@ -73,7 +75,8 @@ class Recorder:
         What to record. Where the optimizer's parameter groups divide a symmetry (no weight decay on biases, say), each
         part is recorded apart, with its own hyper-parameters: its law closes with its own ``breaking``.
     path
-        A new or empty folder.
+        A new or empty folder. Where FSDP2 has sharded the parameters all processes record, each into its own ``rank0``,
+        ``rank1``, ... in there, and each the whole run; under DDP let one process record.
     every
         Steps between two measured charges; it is also measured at attach and at the end.
     flush_every
@@ -128,7 +131,7 @@ class Recorder:
             raise RecordingError(f"resume: expected the number of steps in the checkpoint, or None, got {resume!r}")
         if forcing not in FORCINGS:
             raise RecordingError(f"forcing: expected one of {FORCINGS}, got {forcing!r}")
-        self._optimizer, self._model, self._path = optimizer, model_of(symmetries), path
+        self._optimizer, self._model, self._path = optimizer, model_of(symmetries), Path(path)
         if online is not None and (online not in (0, 1) or resume is not None):
             raise RecordingError(f"online: expected 0, 1 or None, and no resume, got {online!r}, {resume!r}: where laws "
                                  "stand is not kept; log the forcing instead")  # fmt: skip
@@ -136,6 +139,8 @@ class Recorder:
         self._predictor: Predictor | None = None
         self._every, self._flush_every, self._resume, self._meta = every, flush_every, resume, dict(meta or {})
         self._plan = plan_recording(symmetries, self._model, optimizer, forcing)
+        if self._plan.rank is not None:
+            self._path /= f"rank{self._plan.rank}"
         self._replaced: dict[tuple[Any, ...], bool] = {}
         self._handle: RemovableHandle | None = None
 
@@ -160,7 +165,7 @@ class Recorder:
         else:
             self._writer = RunLogWriter.resume(self._path, header, self._resume)
             self._check_restored()
-        self._pending = _Pending(self._flush_every, header, self._plan.device)
+        self._pending = PendingRows(self._flush_every, header, self._plan.device)
         self._handle = self._optimizer.register_step_post_hook(self._after_step)
         return self
 
@@ -329,50 +334,6 @@ class Recorder:
             owner = header.owner("charge", bad[1])
             raise RecordingError(f"step 0: expected finite parameters and momentum, got {owner}; look at what set them")
         return Initial(charge, magnitude, overlap)
-
-
-class _Pending:
-    """Rows that wait on the device, and charges measured among them: ``(step, charge, magnitude)``."""
-
-    def __init__(self, capacity: int, header: Header, device: torch.device) -> None:
-        self._rows = torch.empty((capacity, header.columns), dtype=getattr(torch, header.dtype), device=device)
-        self._hyper: list[list[float]] = []
-        self._hypers = header.hypers
-        self.charges: list[tuple[int, Tensor, Tensor]] = []
-
-    def __len__(self) -> int:
-        return len(self._hyper)
-
-    def push(self, row: Tensor, hyper: list[float]) -> None:
-        """Keep a row of forcing, shape ``(columns,)``, and of hyper-parameters. It counts only once both are in."""
-        self._rows[len(self)].copy_(row)
-        self._hyper.append(hyper)
-
-    def last_is_finite(self) -> bool:
-        """Whether the latest row and charge are finite."""
-        latest = [self._rows[len(self) - 1], *(magnitude for _, _, magnitude in self.charges[-1:])]
-        return all(bool(torch.isfinite(values).all()) for values in latest)
-
-    def take(self) -> tuple[NDArray[Any], NDArray[np.float64], list[tuple[int, NDArray[Any], NDArray[Any]]]]:
-        """Hand everything over to the host, as forcing, hyper-parameters and charges."""
-        forcing = self._rows[: len(self)].cpu().numpy()
-        hyper = np.array(self._hyper, np.float64).reshape(-1, self._hypers)
-        charges = [(step, charge.cpu().numpy(), magnitude.cpu().numpy()) for step, charge, magnitude in self.charges]
-        self._hyper, self.charges = [], []
-        return forcing, hyper, charges
-
-
-def rows_before_nonfinite(
-    header: Header, first: int, forcing: NDArray[Any], charges: list[tuple[int, NDArray[Any], NDArray[Any]]]
-) -> tuple[int, str | None]:
-    """How many rows come before the first number that is not finite, and whose number that is."""
-    bad = first_nonfinite(forcing)
-    good, owner = (len(forcing), None) if bad is None else (bad[0], header.owner("forcing", bad[1]))
-    for step, _, magnitude in charges:
-        bad = first_nonfinite(magnitude[None])
-        if bad is not None and step - 1 - first < good:  # the update before the measurement is the one to blame
-            return max(step - 1 - first, 0), header.owner("charge", bad[1])
-    return good, owner
 
 
 @contextmanager

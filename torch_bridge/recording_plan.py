@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge.neuron_sums import matrix_sums
-from torch_bridge.run_folder import GroupColumns
+from torch_bridge.run_header import GroupColumns
 from torch_bridge.sgd_update import PAIRS, Motion, RecordingError, channels
 from torch_bridge.symmetry_map import KINDS, Block, NeuronSymmetries, SymmetryMap
 
@@ -41,12 +41,16 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
-    """A recorded parameter, the parameter group that updates it, and every block through which a symmetry moves it."""
+    """A recorded parameter, the parameter group that updates it, and every block through which a symmetry moves it.
+
+    ``shard`` says which of its rows this process holds, if it does not hold all.
+    """
 
     name: str
     parameter: Tensor
     group: int
     uses: tuple[Use, ...]
+    shard: tuple[int, int] | None = None
 
     def reads(self, needed: Sequence[frozenset[int]]) -> Iterator[_Read]:
         """What is to be read for the pairs that the columns of each part need: each pair of tensors once."""
@@ -68,11 +72,17 @@ class _Read:
     columns: bool
     uses: tuple[Use, ...]
 
-    def sums(self, seen: Seen, precise: bool) -> Iterator[tuple[Use, Tensor]]:
+    def sums(self, seen: Seen, shard: tuple[int, int] | None, precise: bool) -> Iterator[tuple[Use, Tensor]]:
         first, second = (seen[k] for k in PAIRS[self.index])
         assert first is not None, "only what exists is needed"
-        both = matrix_sums(first, second, self.leading, rows=self.rows, columns=self.columns, precise=precise)
-        yield from ((use, use.pick(*both)) for use in self.uses)
+        first, second = _local(first), None if second is None else _local(second)
+        start, stop = shard or (0, self.leading)
+        if start == stop:
+            return
+        rows, columns = matrix_sums(first, second, stop - start, rows=self.rows, columns=self.columns, precise=precise)
+        if rows is not None and shard is not None:
+            rows = torch.nn.functional.pad(rows, (start, self.leading - stop))
+        yield from ((use, use.pick(rows, columns)) for use in self.uses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +98,14 @@ class Plan:
         One entry for each parameter that a symmetry moves.
     used
         The optimizer's parameter groups that are recorded, in the order of their hyper-parameters in a row.
+    group
+        The processes that the parameters are sharded over (FSDP2), if they are.
     """
 
     columns: tuple[GroupColumns, ...]
     tracked: tuple[Tracked, ...]
     used: tuple[int, ...]
+    group: torch.distributed.ProcessGroup | None = None
     _reads: dict[tuple[frozenset[int], ...], list[tuple[Tracked, tuple[_Read, ...]]]] = field(
         default_factory=dict, init=False
     )
@@ -114,6 +127,7 @@ class Plan:
         products = {index: self._zeros(neurons) for index in frozenset().union(*needed)}
         for index, use, sums in self._sums(needed, seen_of):
             products[index][slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        self._reduce(*products.values())
         row = self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
         for part, recipe in zip(self.columns, recipes, strict=True):
             for name, terms in recipe.items():
@@ -138,6 +152,7 @@ class Plan:
                 charge[span].add_(sums, alpha=use.block.coefficient)
             if index != values:
                 magnitude[span].add_(sums, alpha=abs(use.block.coefficient))
+        self._reduce(charge, magnitude)
         return charge, magnitude
 
     def overlap(self, buffers: Mapping[str, Tensor]) -> Tensor:
@@ -149,7 +164,22 @@ class Plan:
         held = {tracked.name: buffers.get(tracked.name, torch.zeros_like(tracked.parameter)) for tracked in self.tracked}
         for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, held[t.name], None), precise=True):
             overlap[slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        self._reduce(overlap)
         return overlap
+
+    @property
+    def rank(self) -> int | None:
+        """This process's number among those that the parameters are sharded over; None if each has all of them."""
+        return None if self.group is None else torch.distributed.get_rank(self.group)
+
+    def _reduce(self, *sums: Tensor) -> None:
+        """Add up, in place, what each process has summed over its rows."""
+        if self.group is None:
+            return
+        together = torch.stack(sums)
+        torch.distributed.all_reduce(together, group=self.group)
+        for one, total in zip(sums, together, strict=True):
+            one.copy_(total)
 
     def _sums(
         self, needed: tuple[frozenset[int], ...], seen_of: Callable[[Tracked], Seen], *, precise: bool = False
@@ -160,7 +190,8 @@ class Plan:
         for tracked, reads in self._reads[needed]:
             seen = seen_of(tracked)
             for read in reads:
-                yield from ((read.index, use, sums.to(self.device)) for use, sums in read.sums(seen, precise))
+                found = read.sums(seen, tracked.shard, precise)
+                yield from ((read.index, use, sums.to(self.device)) for use, sums in found)
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=self.device)
@@ -178,7 +209,43 @@ def _degree_of(kind: str) -> int:
 def _size_and_value(tracked: Tracked) -> Seen:
     """``|θ|`` and ``θ``; the first is made for the few parameters of a charge of degree 1 only."""
     linear = any(use.degree == 1 for use in tracked.uses)
-    return (tracked.parameter.detach().abs() if linear else None, tracked.parameter, None, None)
+    return (_local(tracked.parameter).abs() if linear else None, tracked.parameter, None, None)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor."""
+    tensor = tensor.detach()
+    return tensor.to_local() if _is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    return hasattr(tensor, "device_mesh")
+
+
+def _processes(parameters: Mapping[str, Tensor]) -> torch.distributed.ProcessGroup | None:
+    """The processes over which FSDP2 has sharded the parameters, or None."""
+    meshes = {id(p.device_mesh): p.device_mesh for p in parameters.values() if _is_sharded(p)}  # type: ignore[attr-defined]
+    if not meshes:
+        return None
+    if len(meshes) > 1 or any(mesh.ndim != 1 for mesh in meshes.values()) or not all(map(_is_sharded, parameters.values())):
+        raise RecordingError(
+            "symmetries: expected all parameters sharded over one and the same processes, got several ways of sharding; "
+            "call fully_shard on one mesh of one dimension, or leave symmetries out of the map"
+        )
+    return next(iter(meshes.values())).get_group()
+
+
+def _shard(name: str, parameter: Any, uses: Sequence[Use], processes: torch.distributed.ProcessGroup) -> tuple[int, int]:
+    """The rows that this process holds: FSDP2 deals them out as ``torch.chunk`` does."""
+    rows = parameter.shape[0] if parameter.ndim else 0
+    if not parameter.placements[0].is_shard(0) or any(use.block.view[0] != rows for use in uses):
+        raise RecordingError(
+            f"symmetries: expected {name!r} to be sharded along its first dimension, and to be read so, got "
+            f"{parameter.placements}, read as {[use.block.view for use in uses]}; leave the symmetries that move it out"
+        )
+    count = -(-rows // torch.distributed.get_world_size(processes))
+    start = min(rows, torch.distributed.get_rank(processes) * count)
+    return start, min(rows, start + count)
 
 
 def plan_recording(
@@ -203,8 +270,13 @@ def plan_recording(
     columns = tuple(_layout(symmetries.groups, parts, settings, forcing))
     uses = [Use(block, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for block in blocks]
     by_name = {name: tuple(use for use in uses if use.block.parameter == name) for name in names}
-    tracked = (Tracked(n, model.get_parameter(n), group_of[n], by_name[n]) for n in names)
-    return Plan(columns, tuple(tracked), used)
+    parameters = {name: model.get_parameter(name) for name in names}
+    processes = _processes(parameters)
+    tracked = (
+        Tracked(n, p, group_of[n], by_name[n], None if processes is None else _shard(n, p, by_name[n], processes))
+        for n, p in parameters.items()
+    )
+    return Plan(columns, tuple(tracked), used, processes)
 
 
 def model_of(symmetries: SymmetryMap) -> nn.Module:
@@ -226,11 +298,14 @@ def model_of(symmetries: SymmetryMap) -> nn.Module:
 
 def _group_of(name: str, parameter: Tensor, optimizer: torch.optim.Optimizer) -> int:
     """Index of the optimizer's parameter group that updates a parameter."""
-    if type(parameter) is not nn.Parameter or parameter.dtype not in (torch.float32, torch.float64):
+    if not (type(parameter) is nn.Parameter or _is_sharded(parameter)) or parameter.dtype not in (
+        torch.float32,
+        torch.float64,
+    ):
         raise RecordingError(
             f"symmetries: expected {name!r} to be a plain float32 or float64 parameter, got "
-            f"{type(parameter).__name__} of {parameter.dtype}: sharded ones are not covered, and half precision loses "
-            "the laws in the rounding of the parameters themselves; keep float32 parameters (autocast is fine)"
+            f"{type(parameter).__name__} of {parameter.dtype}: half precision loses the laws in the rounding of the "
+            "parameters themselves; keep float32 parameters (autocast is fine)"
         )
     for index, group in enumerate(optimizer.param_groups):
         if any(p is parameter for p in group["params"]):

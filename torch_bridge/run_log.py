@@ -17,12 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torch_bridge.run_folder import (
-    HYPER,
-    GroupColumns,
-    Header,
-    Initial,
-    RunLogError,
-    checked,
     claim,
     read_arrays,
     read_initial,
@@ -34,6 +28,7 @@ from torch_bridge.run_folder import (
     write_arrays,
     write_manifest,
 )
+from torch_bridge.run_header import HYPER, GroupColumns, Header, Initial, RunLogError, checked
 
 if TYPE_CHECKING:
     from torch_bridge.symmetry_map import NeuronSymmetries

@@ -195,7 +195,7 @@ def check_optimizer(optimizer: object) -> None:
         raise RecordingError(
             f"optimizer: expected torch.optim.SGD itself, got {type(optimizer).__name__}; the recorded laws follow "
             "from SGD's update (momentum, dampening, Nesterov, weight decay) and hold for no other; if SGD is wrapped, "
-            "pass the one inside (often wrapper.optimizer)"
+            "pass the one inside (often wrapper.optimizer); for others, torch_bridge.Budget accounts for every change"
         )
     for group in optimizer.param_groups:
         _check_flags(group)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torch_bridge.run_folder import RunLogError
+from torch_bridge.run_header import RunLogError
 
 if TYPE_CHECKING:
     from torch_bridge.run_log import RunLog

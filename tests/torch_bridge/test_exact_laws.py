@@ -14,7 +14,8 @@ from torch_bridge.data import batches, open_dataset  # noqa: E402
 from torch_bridge.discover import find_symmetries  # noqa: E402
 from torch_bridge.evaluate import evaluate  # noqa: E402
 from torch_bridge.recorder import Recorder  # noqa: E402
-from torch_bridge.run_folder import HYPER, read_arrays, segments, write_arrays, write_manifest  # noqa: E402
+from torch_bridge.run_folder import read_arrays, segments, write_arrays, write_manifest  # noqa: E402
+from torch_bridge.run_header import HYPER  # noqa: E402
 from torch_bridge.run_log import RunLog, RunLogError  # noqa: E402
 from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap  # noqa: E402
 

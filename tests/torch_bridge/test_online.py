@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from tests.torch_bridge.small_network import VARIANTS, network, recorded, sgd, train  # noqa: E402
 from torch_bridge.evaluate import evaluate  # noqa: E402
 from torch_bridge.recorder import Recorder, RecordingError  # noqa: E402
-from torch_bridge.run_folder import PREDICTIONS  # noqa: E402
+from torch_bridge.run_header import PREDICTIONS  # noqa: E402
 from torch_bridge.run_log import RunLog, RunLogError  # noqa: E402
 
 

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from tests.torch_bridge.small_network import VARIANTS, gap, network, recorded, sgd, train  # noqa: E402
-from torch_bridge.recorder import Recorder, RecordingError, rows_before_nonfinite  # noqa: E402
+from torch_bridge.pending_rows import rows_before_nonfinite  # noqa: E402
+from torch_bridge.recorder import Recorder, RecordingError  # noqa: E402
 from torch_bridge.run_log import RunLog, RunLogError  # noqa: E402
 from torch_bridge.symmetry_map import SymmetryMap  # noqa: E402
 

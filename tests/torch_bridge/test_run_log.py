@@ -361,6 +361,7 @@ def load(name, file):
     spec.loader.exec_module(module)
     return module
 folder, path = sys.argv[1:]
+load("torch_bridge.run_header", folder + "/run_header.py")
 load("torch_bridge.run_folder", folder + "/run_folder.py")
 log = load("torch_bridge.run_log", folder + "/run_log.py")
 assert "torch" not in sys.modules
