@@ -39,7 +39,8 @@ from torch_bridge.predict import Predictor
 from torch_bridge.recording_guard import Guard
 from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
 from torch_bridge.run_header import Header, Initial, first_nonfinite
-from torch_bridge.run_log import RunLog, RunLogWriter
+from torch_bridge.run_log import RunLog
+from torch_bridge.run_writer import RunLogWriter
 from torch_bridge.sgd_update import (
     FORCINGS,
     Hyper,
