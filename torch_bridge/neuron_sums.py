@@ -39,9 +39,17 @@ def matrix_sums(
     """
     a = a.detach().reshape(leading, -1)
     b = None if b is None else b.detach().reshape(leading, -1)
-    if b is None or a.device.type != "cpu":
+    if a.device.type != "cpu":
         return _at_once(a, b, rows, columns, precise)
+    if b is None:
+        return _plain(a.numpy(), rows, columns)
     return _in_chunks(a.numpy(), b.numpy(), rows, columns, np.dtype(np.float64) if precise else None)
+
+
+def _plain(a: np.ndarray, rows: bool, columns: bool) -> tuple[Tensor | None, Tensor | None]:
+    """NumPy's sums widen piece by piece; torch's would copy the whole tensor to float64 first."""
+    along = torch.from_numpy(a.sum(1, dtype=np.float64)) if rows else None
+    return along, (torch.from_numpy(a.sum(0, dtype=np.float64)) if columns else None)
 
 
 def _at_once(a: Tensor, b: Tensor | None, rows: bool, columns: bool, precise: bool) -> tuple[Tensor | None, Tensor | None]:

@@ -8,7 +8,7 @@
     RUN/.lock                    who is writing
 
 Every file is written under another name, synced, and renamed into place; the zip format adds a CRC to every array, the
-manifest carries its own. :mod:`torch_bridge.run_writer` and :mod:`torch_bridge.run_log` write and read runs with what is here.
+manifest carries its own. :mod:`torch_bridge.run_writer` and :mod:`torch_bridge.run_log` write and read runs with it.
 """
 
 from __future__ import annotations
