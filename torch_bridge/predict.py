@@ -78,6 +78,7 @@ class Predictor:
             parts = [self._header.groups[index] for index in indices]
             values = _named(hyper, group)
             laws = laws_of(kind, rule_of(values, self._header.nesterov), self._order)
+            _refuse_missing(laws, kind, names)
             channels = {name: _columns([part.channels[name] for part in parts]) for name in names}
             neurons = _columns([part.charge for part in parts])
             start = np.stack([self._initial.charge[neurons], self._initial.overlap[neurons]])
@@ -146,6 +147,15 @@ def _begin(laws: tuple[DiscreteLaw, Law], start: Floats, hyper: Mapping[str, Flo
         rate = -continuous.symmetry.degree * at_each_step(_speed(continuous.rule), hyper)[0] * start[1]
         flowing = np.stack([start[0], rate])
     return {"exact": discrete, "unbroken": discrete, "predicted": flowing}
+
+
+def _refuse_missing(laws: tuple[DiscreteLaw, Law], kind: str, names: Sequence[str]) -> None:
+    exact, continuous = laws
+    forms = {"gradient": {"gradient"}, "velocity": {"direction"}}.get(continuous.drive_form or "", set())
+    needed = {*exact.drives, *forms} - {"breaking"}
+    if not needed <= set(names):
+        raise EvaluationError(f"log: expected the channels {sorted(needed)} of a {kind} symmetry, got {sorted(names)}; it "
+                              "was not recorded by this rule and as this kind")  # fmt: skip
 
 
 def rule_of(hyper: Mapping[str, Floats], nesterov: bool) -> UpdateRule:
