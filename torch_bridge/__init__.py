@@ -1,5 +1,7 @@
 """Laws on real training runs: find a model's symmetries, record a run, hold it against what the laws predict."""
 
+from torch_bridge.budget import Budget, GroupBudget
+from torch_bridge.callbacks import lightning_callback, trainer_callback
 from torch_bridge.certify import Certificate, CertificationError, certify
 from torch_bridge.data import ImageSet, open_dataset
 from torch_bridge.discover import find_symmetries
@@ -14,10 +16,12 @@ from torch_bridge.vgg import vgg16
 
 __all__ = [
     "Block",
+    "Budget",
     "Certificate",
     "CertificationError",
     "Comparison",
     "EvaluationError",
+    "GroupBudget",
     "GroupComparison",
     "ImageSet",
     "MatrixBlock",
@@ -35,9 +39,11 @@ __all__ = [
     "certify",
     "evaluate",
     "find_symmetries",
+    "lightning_callback",
     "modified_gradient",
     "modified_loss",
     "open_dataset",
     "train",
+    "trainer_callback",
     "vgg16",
 ]

@@ -3,7 +3,8 @@
 Four predictions stand beside every measured charge. *exact* is the discrete law with the recorded breaking term ⟨g, X⟩;
 it must agree to rounding, whatever the training did, and so checks the record. *unbroken* is the same without that term:
 it checks the symmetry, and its gap is how far the network is from having it (batch norm's eps, or a false claim).
-*predicted* is the continuous law of the chosen order. *conserved* is gradient flow: the charge stays what it was.
+Where the optimizer's parameter groups divide a symmetry, that term is taken off in equal shares, so that the parts' own
+cancel. *predicted* is the continuous law of the chosen order. *conserved* is gradient flow: the charge stays what it was.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy as sp
 
-from derive import DiscreteLaw, Law, UpdateRule, discrete_law, law, sgd, symbols
-from numerics import propagate
+from derive import Law
+from torch_bridge.predict import EvaluationError, Predictor, at_each_step, laws_of, rule_of
+from torch_bridge.run_header import PREDICTIONS as CARRIED
 from torch_bridge.run_log import RunLog
 from torch_bridge.symmetry_map import KINDS, NeuronSymmetries
 
@@ -38,10 +38,6 @@ ROUNDING = {"float64": 1e-12, "float32": 5e-5}
 """Dtype of a run -> gap of the exact law that rounding explains."""
 
 
-class EvaluationError(ValueError):
-    """A log and a law that cannot be held against each other."""
-
-
 @dataclass(frozen=True, eq=False)
 class GroupComparison:
     """One group of symmetries: measured charge and predictions, at the steps where the charge was measured.
@@ -53,7 +49,10 @@ class GroupComparison:
     law
         The continuous law behind ``predicted``.
     steps, time
-        Step counts and training time t = Σ h_n, h = η(1−α), shape ``(m,)``.
+        Step counts and training time t = Σ h_n, h = η(1−α), shape ``(m,)``; of the first part, if there are several.
+    weights
+        Factor of each part of the charge: 1, but for blocks of another learning rate. There the charge is Σ ± |θ_i|²/η_i,
+        times the first part's η, since it is this sum that gradient flow conserves.
     measured, magnitude
         Charge and the sum of the absolute values of its terms, shape ``(m, neurons)``.
     exact, unbroken, predicted, conserved
@@ -64,6 +63,7 @@ class GroupComparison:
     law: Law
     steps: Floats
     time: Floats
+    weights: tuple[float, ...]
     measured: Floats
     magnitude: Floats
     exact: Floats
@@ -184,111 +184,45 @@ def evaluate(log: RunLog, order: int = 1) -> Comparison:
         raise EvaluationError(f"log: expected a RunLog, got {log!r}; open the folder with RunLog.open(...)")
     if log.steps == 0:
         raise EvaluationError(f"log: expected at least one recorded step, got none in {log.path}")
-    batches: dict[tuple[str, int], list[int]] = {}
-    for index, group in enumerate(log.groups):
-        batches.setdefault((group.kind, log.header.groups[index].hyper), []).append(index)
-    found = {i: c for (kind, _), indices in batches.items() for i, c in _evaluate_batch(log, kind, indices, order)}
-    return Comparison(
-        log.path, order, log.header.dtype, log.manifest.get("meta", {}), tuple(found[i] for i in sorted(found))
-    )
+    predictions = log.predictions(order) if log.header.order is not None else _replayed(log, order)
+    groups = tuple(_whole(log, group, held, predictions, order) for group, held in log.symmetries)
+    return Comparison(log.path, order, log.header.dtype, log.manifest.get("meta", {}), groups)
 
 
-def _evaluate_batch(log: RunLog, kind: str, indices: list[int], order: int) -> list[tuple[int, GroupComparison]]:
-    """Groups of one kind under one set of hyper-parameters: predicted side by side, then taken apart again."""
-    hyper = log.hyper(indices[0])
-    if (hyper["dampening"] >= 1).any():
-        raise EvaluationError(f"dampening: expected below 1, got {hyper['dampening'].max()}: no training time passes")
-    rule = _rule(hyper, log.nesterov)
-    exact_law, continuous = _laws(kind, rule, order)
-    measured, magnitude = (np.concatenate([f(i) for i in indices], axis=1) for f in (log.charge, log.magnitude))
-    overlap = np.concatenate([log.initial_overlap(i) for i in indices])
-    start = np.stack([measured[0], overlap])
-    drives = {name: _columns(log, indices, name) for name in exact_law.drives}
-    symmetric = {name: samples for name, samples in drives.items() if name != "breaking"}
-    h = _at_each_step(rule.step_size, hyper)
-    curves = {
-        "exact": _exact(log, exact_law, start, drives, hyper),
-        "unbroken": _exact(log, exact_law, start, symmetric, hyper),
-        "predicted": _predicted(log, continuous, start, _continuous_drive(log, continuous, indices, hyper), hyper, h),
-        "conserved": np.broadcast_to(measured[0], measured.shape),
-        "measured": measured,
-        "magnitude": magnitude,
-    }
-    time = np.concatenate([[0.0], np.cumsum(h)])[log.charge_steps]
-    edges = np.cumsum([log.groups[i].neurons for i in indices])[:-1]
-    parts = {name: np.split(values, edges, axis=1) for name, values in curves.items()}
-    return [
-        (i, GroupComparison(log.groups[i], continuous, log.charge_steps, time, **{n: part[k] for n, part in parts.items()}))
-        for k, i in enumerate(indices)
-    ]
+def _replayed(log: RunLog, order: int) -> list[dict[str, Floats]]:
+    """Of each part, its charge as each law has it at ``log.charge_steps``, from the logged forcing, chunk by chunk."""
+    predictor = Predictor(log.header, log.initial, order)
+    kept: list[dict[str, Floats]] = [predictor.charges]
+    done = 0
+    for forcing, hyper in log.chunks():
+        steps = log.charge_steps
+        kept.append(predictor.advance(forcing, hyper, steps[(steps > done) & (steps <= done + len(hyper))] - done))
+        done += len(hyper)
+    curves = {name: np.concatenate([charges[name] for charges in kept]) for name in CARRIED}
+    return [{name: curves[name][:, slice(*part.charge)] for name in CARRIED} for part in log.header.groups]
 
 
-def _exact(
-    log: RunLog, exact_law: DiscreteLaw, start: Floats, drives: Mapping[str, Floats], hyper: Mapping[str, Floats]
-) -> Floats:
-    state = start[: exact_law.transition.shape[0]]
-    shared = {"steps": log.steps, "keep": log.charge_steps, "velocity_exists": not log.fresh}
-    return propagate(exact_law, state, drives, **shared, **_chosen(hyper, exact_law))
+def _whole(
+    log: RunLog, group: NeuronSymmetries, held: tuple[int, ...], predictions: list[dict[str, Floats]], order: int
+) -> GroupComparison:
+    """The parts' charges, weighted so that gradient flow conserves their sum, and added up."""
+    rules = [rule_of(log.hyper(index), log.nesterov) for index in held]
+    h = [at_each_step(rule.step_size, log.hyper(index)) for rule, index in zip(rules, held, strict=True)]
+    weights = _weights([step / (1 - log.hyper(index)["momentum"]) for step, index in zip(h, held, strict=True)])
+    parts = [predictions[i] | {"measured": log.charge(i), "magnitude": log.magnitude(i)} for i in held]
+    for part in parts:
+        part["conserved"] = np.broadcast_to(part["measured"][0], part["measured"].shape)
+    curves = {name: np.sum([w * part[name] for w, part in zip(weights, parts, strict=True)], axis=0) for name in parts[0]}
+    time = np.concatenate([[0.0], np.cumsum(h[0])])[log.charge_steps]
+    return GroupComparison(group, laws_of(group.kind, rules[0], order)[1], log.charge_steps, time, weights, **curves)
 
 
-def _predicted(
-    log: RunLog, continuous: Law, start: Floats, drive: Mapping[str, Floats], hyper: Mapping[str, Floats], h: Floats
-) -> Floats:
-    state = start[:1]
-    if continuous.is_oscillator:
-        state = np.stack([start[0], _initial_rate(continuous, start[1], hyper)])
-    shared = {"step_size": h, "steps": log.steps, "keep": log.charge_steps}
-    return propagate(continuous, state, drive, **shared, **_chosen(hyper, continuous))
-
-
-def _rule(hyper: Mapping[str, Floats], nesterov: bool) -> UpdateRule:
-    """The update rule of the run with symbols where the log has numbers, so that schedules are one law."""
-    if not hyper["momentum"].any():
-        return sgd()
-    return sgd(momentum=True, dampening=not nesterov, nesterov=nesterov)
-
-
-@lru_cache
-def _laws(kind: str, rule: UpdateRule, order: int) -> tuple[DiscreteLaw, Law]:
-    symmetry = KINDS[kind]()
-    return discrete_law(symmetry, rule), law(symmetry, rule, order)
-
-
-def _columns(log: RunLog, indices: list[int], name: str) -> Floats:
-    return np.concatenate([log.channel(i, name) for i in indices], axis=1)
-
-
-def _chosen(hyper: Mapping[str, Floats], of: Law | DiscreteLaw) -> dict[str, Any]:
-    return {name: hyper[name] for name in of.hyper_parameters}
-
-
-def _at_each_step(expr: sp.Expr, hyper: Mapping[str, Floats]) -> Floats:
-    """An expression in the hyper-parameters, evaluated at each step: shape ``(steps,)``."""
-    names = symbols.argument_names(expr)
-    by_name = {name: symbol for symbol, name in symbols.ARGUMENT_NAMES.items()}
-    function = sp.lambdify([by_name[name] for name in names], expr, "numpy")
-    return np.broadcast_to(function(*(hyper[name] for name in names)), hyper["lr"].shape)
-
-
-def _speed(rule: UpdateRule) -> sp.Expr:
-    """θ' = −(η/h) d: a step moves θ by −ηd in the time h."""
-    return sp.cancel(rule.lr / rule.step_size)
-
-
-def _initial_rate(continuous: Law, overlap: Floats, hyper: Mapping[str, Floats]) -> Floats:
-    """Q'(0) = p⟨θ', X⟩ of the velocity that exists at the start: 0 for a fresh run, as Kunin et al. 2021 have it."""
-    return -continuous.symmetry.degree * _at_each_step(_speed(continuous.rule), hyper)[0] * overlap
-
-
-def _continuous_drive(log: RunLog, continuous: Law, indices: list[int], hyper: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Samples of the continuous law's drive: ⟨g, g⟩_M as recorded, or ⟨θ', θ'⟩_M from the recorded ⟨d, d⟩_M."""
-    speed = _at_each_step(_speed(continuous.rule) ** 2, hyper)[:, None]
-    samples = {
-        "gradient": lambda: _columns(log, indices, "gradient"),
-        "velocity": lambda: _columns(log, indices, "direction") * speed,
-        "overlap": lambda: _columns(log, indices, "overlap"),
-    }
-    return {name: samples[name]() for name in continuous.drive_forms}
+def _weights(speeds: list[Floats]) -> tuple[float, ...]:
+    """Part's factor: its charge moves in proportion to η(1−α)/(1−β) of its parameter group, at the first step with any."""
+    moving = np.flatnonzero(np.all(np.stack(speeds) > 0, axis=0))
+    if len(speeds) == 1 or not len(moving):
+        return (1.0,) * len(speeds)
+    return tuple(float(speeds[0][moving[0]] / speed[moving[0]]) for speed in speeds)
 
 
 def _summary(kind: str, groups: tuple[GroupComparison, ...]) -> dict[str, Any]:

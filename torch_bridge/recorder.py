@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,22 +34,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from torch_bridge.pending_rows import PendingRows, rows_before_nonfinite
+from torch_bridge.predict import Predictor
 from torch_bridge.recording_guard import Guard
-from torch_bridge.recording_plan import Tracked, model_of, plan_recording
-from torch_bridge.run_folder import Header, Initial, first_nonfinite
-from torch_bridge.run_log import RunLogWriter
+from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
+from torch_bridge.run_header import Header, Initial, first_nonfinite
+from torch_bridge.run_log import RunLog
+from torch_bridge.run_writer import RunLogWriter
 from torch_bridge.sgd_update import (
+    FORCINGS,
     Hyper,
     Motion,
     RecordingError,
-    Scratch,
     check_optimizer,
     leaves_direction_in_grad,
-    solve_motion,
+    was_skipped,
 )
 from torch_bridge.symmetry_map import SymmetryMap
 
 __all__ = ["Recorder", "RecordingError"]
+
+_SAME = {"float64": 1e-12, "float32": 1e-6}
+"""Dtype of a run -> how far a charge may differ, relative to its terms, where the parameters are the same."""
 
 
 class Recorder:
@@ -66,15 +73,28 @@ class Recorder:
         A ``torch.optim.SGD`` itself: with or without momentum, dampening, Nesterov, weight decay; foreach or fused; any
         schedule of its hyper-parameters, except that momentum and Nesterov are not switched on or off.
     symmetries
-        What to record. All blocks of one symmetry group have, at every step, the same hyper-parameters.
+        What to record. Where the optimizer's parameter groups divide a symmetry (no weight decay on biases, say), each
+        part is recorded apart, with its own hyper-parameters: its law closes with its own ``breaking``.
     path
-        A new or empty folder.
+        A new or empty folder. Where FSDP2 has sharded the parameters all processes record, each into its own ``rank0``,
+        ``rank1``, ... in there, and each the whole run; under DDP let one process record.
     every
         Steps between two measured charges; it is also measured at attach and at the end.
     flush_every
         Steps between two writes: how much a killed process loses. The rows wait on the parameters' device.
+    forcing
+        ``"all"`` channels above, from which any law can be replayed; or ``"drive"``, the ones that drive the exact law
+        where ⟨g, X⟩ = 0: ``direction`` with momentum (and Nesterov's ``overlap``), ``gradient`` without. Then one
+        tensor a parameter is read instead of three, and batch norm's eps, or a false claim, shows as a gap.
+    online
+        Order of the continuous law (0 or 1) if the laws are to be carried forward during the run, every ``flush_every``
+        steps, and their predictions kept in place of the forcing: the log then grows only with measured charges.
+        :func:`torch_bridge.evaluate` finds the same as from the forcing, for this order only. Such a run cannot be resumed.
+    resume
+        Go on with the run in ``path`` after this many steps, with parameters and momentum as they were then. Whoever saves
+        a checkpoint calls :meth:`flush` first and saves :attr:`steps` with it. What was recorded later is dropped.
     meta
-        JSON scalars to keep with the run.
+        JSON scalars to keep with the run; a resumed run keeps what it has.
 
     Raises
     ------
@@ -99,16 +119,29 @@ class Recorder:
         *,
         every: int = 1,
         flush_every: int = 256,
+        forcing: str = "all",
+        online: int | None = None,
+        resume: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         check_optimizer(optimizer)
         for name, value in (("every", every), ("flush_every", flush_every)):
             if not isinstance(value, int) or value < 1:
                 raise RecordingError(f"{name}: expected an integer number of steps >= 1, got {value!r}")
-        self._optimizer, self._model, self._path = optimizer, model_of(symmetries), path
-        self._every, self._flush_every, self._meta = every, flush_every, dict(meta or {})
-        self._plan = plan_recording(symmetries, self._model, optimizer)
-        self._scratch = Scratch()
+        if resume is not None and (not isinstance(resume, int) or resume < 0):
+            raise RecordingError(f"resume: expected the number of steps in the checkpoint, or None, got {resume!r}")
+        if forcing not in FORCINGS:
+            raise RecordingError(f"forcing: expected one of {FORCINGS}, got {forcing!r}")
+        self._optimizer, self._model, self._path = optimizer, model_of(symmetries), Path(path)
+        if online is not None and (online not in (0, 1) or resume is not None):
+            raise RecordingError(f"online: expected 0, 1 or None, and no resume, got {online!r}, {resume!r}: where laws "
+                                 "stand is not kept; log the forcing instead")  # fmt: skip
+        self._online = online
+        self._predictor: Predictor | None = None
+        self._every, self._flush_every, self._resume, self._meta = every, flush_every, resume, dict(meta or {})
+        self._plan = plan_recording(symmetries, self._model, optimizer, forcing)
+        if self._plan.rank is not None:
+            self._path /= f"rank{self._plan.rank}"
         self._replaced: dict[tuple[Any, ...], bool] = {}
         self._handle: RemovableHandle | None = None
 
@@ -123,9 +156,17 @@ class Recorder:
             fresh=not buffers,
             provenance=_provenance(self._optimizer),
             meta=self._meta,
+            measured=self._plan.dtype,
+            order=self._online,
         )
-        self._pending = _Pending(self._flush_every, header, self._plan.device)
-        self._writer = RunLogWriter(self._path, header, self._initial(header, buffers))
+        if self._resume is None:
+            initial = self._initial(header, buffers)
+            self._predictor = None if self._online is None else Predictor(header, initial, self._online)
+            self._writer = RunLogWriter(self._path, header, initial)
+        else:
+            self._writer = RunLogWriter.resume(self._path, header, self._resume)
+            self._check_restored()
+        self._pending = PendingRows(self._flush_every, header, self._plan.device)
         self._handle = self._optimizer.register_step_post_hook(self._after_step)
         return self
 
@@ -150,42 +191,88 @@ class Recorder:
             self._write_pending()
 
     @property
-    def _step(self) -> int:
+    def steps(self) -> int:
+        """Steps recorded so far, those of the runs that this one goes on from included."""
         return self._writer.steps + len(self._pending)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         try:
             with torch.no_grad():
-                self._record()
+                with _naming(f"step {self.steps}"):
+                    taken = None if self._was_skipped() else self._take()
+                if taken is not None:
+                    self._keep(*taken)
         except BaseException:
             self._stop(complete=False)
             raise
 
-    def _record(self) -> None:
-        with _naming(f"step {self._step}"):
-            self._guard.refuse_changes()
-            hypers = self._guard.hypers()
-            row = self._plan.forcing(lambda tracked: self._motion(tracked, hypers[tracked.group]), self._scratch)
-        self._pending.push(row, [number for index in self._plan.used for number in hypers[index].row])
-        if self._step % self._every == 0:
+    def _take(self) -> tuple[Tensor, list[float]]:
+        """The row of the step that has just returned: its forcing and its hyper-parameters."""
+        self._guard.refuse_changes()
+        hypers = self._guard.hypers()
+        motions = {index: Motion.of(hyper, self._replaced_in(index)) for index, hyper in hypers.items()}
+        row = self._plan.forcing(motions, self._seen)
+        return row, [number for index in self._plan.used for number in hypers[index].row]
+
+    def _keep(self, row: Tensor, hyper: list[float]) -> None:
+        self._pending.push(row, hyper)
+        if self.steps % self._every == 0:
             self._measure()
         # Asking an accelerator for its numbers would make it wait at every step.
         unfit = self._plan.device.type == "cpu" and not self._pending.last_is_finite()
         if unfit or len(self._pending) == self._flush_every:
             self._write_pending()
 
+    def _was_skipped(self) -> bool:
+        if not was_skipped(self._optimizer):
+            return False
+        if self.steps == 0 and self._writer.header.fresh and any(h.momentum for h in self._guard.hypers().values()):
+            raise RecordingError(
+                "optimizer: expected the first step to be taken, got one that the GradScaler skipped; with fused=True torch "
+                "(2.13) then leaves momentum buffers that it never set, and trains on with them: lower the scaler's "
+                "init_scale, or use fused=False"
+            )
+        return True
+
+    def _check_restored(self) -> None:
+        """Refuse parameters and buffers that are not those of the step to go on from, as far as the log can tell."""
+        try:
+            log = RunLog.open(self._path)
+            step, hypers = log.steps, self._guard.hypers()
+            self._measured_at = int(log.charge_steps[-1])
+            missing = sum(bool(hyper.momentum) for hyper in hypers.values()) and not self._buffers(hypers)
+            if step and missing:
+                raise RecordingError(f"resume: expected the momentum of step {step}, got an optimizer without; load its "
+                                     "state_dict from the checkpoint before recording")  # fmt: skip
+            if self._measured_at == step:
+                self._compare_charges(log)
+        except BaseException:
+            self._writer.close(complete=False)
+            raise
+
+    def _compare_charges(self, log: RunLog) -> None:
+        charge, _ = (values.cpu().numpy() for values in self._plan.charges())
+        there = np.concatenate([log.charge(group)[-1] for group in range(len(log.groups))])
+        scale = np.concatenate([log.magnitude(group)[-1] for group in range(len(log.groups))])
+        if (np.abs(charge - there) > _SAME[self._plan.dtype] * scale).any():
+            raise RecordingError(f"resume: expected the parameters of step {log.steps}, got others: their charges differ "
+                                 "from the recorded ones; load the checkpoint of that step before recording")  # fmt: skip
+
     def _measure(self) -> None:
-        self._pending.charges.append((self._step, *self._plan.charges(self._scratch)))
-        self._measured_at = self._step
+        self._pending.charges.append((self.steps, *self._plan.charges()))
+        self._measured_at = self.steps
 
     def _write_pending(self) -> None:
         first = self._writer.steps
         forcing, hyper, charges = self._pending.take()
         good, owner = rows_before_nonfinite(self._writer.header, first, forcing, charges)
-        self._writer.append(forcing[:good], hyper[:good])
-        for step, charge, magnitude in charges:
-            if step <= first + good and np.isfinite(magnitude).all():  # the last one can follow rows already written
-                self._writer.append_charge(step, charge, magnitude)
+        # the last charge can follow rows already written
+        charges = [(s, q, m) for s, q, m in charges if s <= first + good and np.isfinite(m).all()]
+        predictions = self._advance(forcing[:good], hyper[:good], np.array([step - first for step, _, _ in charges], int))
+        self._writer.append(forcing[:good] if self._predictor is None else forcing[:good, :0], hyper[:good])
+        for index, (step, charge, magnitude) in enumerate(charges):
+            now = {name: values[index] for name, values in predictions.items()}
+            self._writer.append_charge(step, charge, magnitude, **now)
         self._writer.flush()
         if owner is not None:
             raise RecordingError(
@@ -193,13 +280,18 @@ class Recorder:
                 "The run diverges there: lower the learning rate, or look at that batch"
             )
 
+    def _advance(self, forcing: NDArray[Any], hyper: NDArray[Any], keep: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        if self._predictor is None:
+            return {}
+        return self._predictor.advance(forcing, hyper, keep)
+
     def _stop(self, *, complete: bool) -> None:
         handle, self._handle = self._handle, None
         if handle is None:
             return
         handle.remove()
         try:
-            if complete and self._measured_at < self._step:
+            if complete and self._measured_at < self.steps:
                 with torch.no_grad():
                     self._measure()
             self._write_pending()
@@ -208,19 +300,17 @@ class Recorder:
             raise
         self._writer.close(complete=complete)
 
-    def _motion(self, tracked: Tracked, hyper: Hyper) -> Motion:
-        group = self._optimizer.param_groups[tracked.group]
-        implementation = (
-            tracked.group,
-            group.get("foreach"),
-            group.get("fused"),
-            hyper.nesterov,
-            hyper.weight_decay != 0,
-        )
-        if implementation not in self._replaced:
-            self._replaced[implementation] = leaves_direction_in_grad(group)
-        buffer = self._optimizer.state[tracked.parameter]["momentum_buffer"] if hyper.momentum else None
-        return solve_motion(tracked.parameter, buffer, hyper, self._replaced[implementation], self._scratch)
+    def _replaced_in(self, index: int) -> bool:
+        """See :func:`leaves_direction_in_grad`; torch is asked once for each implementation."""
+        group = self._optimizer.param_groups[index]
+        flags = (index, group.get("foreach"), group.get("fused"), group["nesterov"], group["weight_decay"] != 0)
+        if flags not in self._replaced:
+            self._replaced[flags] = leaves_direction_in_grad(group)
+        return self._replaced[flags]
+
+    def _seen(self, tracked: Tracked) -> Seen:
+        buffer = self._optimizer.state.get(tracked.parameter, {}).get("momentum_buffer")
+        return (tracked.parameter.grad, tracked.parameter, buffer, None)
 
     def _buffers(self, hypers: Mapping[int, Hyper]) -> dict[str, Tensor]:
         """Momentum buffers at attach: parameter's name -> v_0."""
@@ -237,7 +327,7 @@ class Recorder:
 
     def _initial(self, header: Header, buffers: Mapping[str, Tensor]) -> Initial:
         with torch.no_grad():
-            state = (*self._plan.charges(self._scratch), self._plan.overlap(buffers, self._scratch))
+            state = (*self._plan.charges(), self._plan.overlap(buffers))
         self._measured_at = 0
         charge, magnitude, overlap = (values.cpu().numpy() for values in state)
         bad = first_nonfinite(np.stack([magnitude, overlap]))
@@ -245,50 +335,6 @@ class Recorder:
             owner = header.owner("charge", bad[1])
             raise RecordingError(f"step 0: expected finite parameters and momentum, got {owner}; look at what set them")
         return Initial(charge, magnitude, overlap)
-
-
-class _Pending:
-    """Rows that wait on the device, and charges measured among them: ``(step, charge, magnitude)``."""
-
-    def __init__(self, capacity: int, header: Header, device: torch.device) -> None:
-        self._rows = torch.empty((capacity, header.columns), dtype=getattr(torch, header.dtype), device=device)
-        self._hyper: list[list[float]] = []
-        self._hypers = header.hypers
-        self.charges: list[tuple[int, Tensor, Tensor]] = []
-
-    def __len__(self) -> int:
-        return len(self._hyper)
-
-    def push(self, row: Tensor, hyper: list[float]) -> None:
-        """Keep a row of forcing, shape ``(columns,)``, and of hyper-parameters. It counts only once both are in."""
-        self._rows[len(self)].copy_(row)
-        self._hyper.append(hyper)
-
-    def last_is_finite(self) -> bool:
-        """Whether the latest row and charge are finite."""
-        latest = [self._rows[len(self) - 1], *(magnitude for _, _, magnitude in self.charges[-1:])]
-        return all(bool(torch.isfinite(values).all()) for values in latest)
-
-    def take(self) -> tuple[NDArray[Any], NDArray[np.float64], list[tuple[int, NDArray[Any], NDArray[Any]]]]:
-        """Hand everything over to the host, as forcing, hyper-parameters and charges."""
-        forcing = self._rows[: len(self)].cpu().numpy()
-        hyper = np.array(self._hyper, np.float64).reshape(-1, self._hypers)
-        charges = [(step, charge.cpu().numpy(), magnitude.cpu().numpy()) for step, charge, magnitude in self.charges]
-        self._hyper, self.charges = [], []
-        return forcing, hyper, charges
-
-
-def rows_before_nonfinite(
-    header: Header, first: int, forcing: NDArray[Any], charges: list[tuple[int, NDArray[Any], NDArray[Any]]]
-) -> tuple[int, str | None]:
-    """How many rows come before the first number that is not finite, and whose number that is."""
-    bad = first_nonfinite(forcing)
-    good, owner = (len(forcing), None) if bad is None else (bad[0], header.owner("forcing", bad[1]))
-    for step, _, magnitude in charges:
-        bad = first_nonfinite(magnitude[None])
-        if bad is not None and step - 1 - first < good:  # the update before the measurement is the one to blame
-            return max(step - 1 - first, 0), header.owner("charge", bad[1])
-    return good, owner
 
 
 @contextmanager

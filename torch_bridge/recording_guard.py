@@ -39,10 +39,9 @@ class Guard:
         Raises
         ------
         RecordingError
-            If they differ within a symmetry group, mix Nesterov with other momentum, or switch momentum on or off.
+            If they mix Nesterov with other momentum, or switch momentum on or off.
         """
         hypers = {index: Hyper.of(self._optimizer.param_groups[index]) for index in self._plan.used}
-        self._refuse_differing(hypers)
         if len({hyper.nesterov for hyper in hypers.values()}) > 1:
             raise RecordingError(
                 "nesterov: expected it on or off in all recorded parameter groups, got both; leave the symmetries of "
@@ -73,15 +72,6 @@ class Guard:
                     f"{_ANEW}"
                 )
             _refuse_gradient(tracked)
-
-    def _refuse_differing(self, hypers: dict[int, Hyper]) -> None:
-        for span, group in zip(self._plan.spans, self._plan.columns, strict=True):
-            if len({hypers[index] for index in span}) > 1:
-                raise RecordingError(
-                    f"optimizer: expected one set of hyper-parameters on all blocks of the {group.kind} symmetry "
-                    f"{group.label!r}, got {[hypers[index] for index in span]}; its law needs each block's forcing "
-                    "apart, which is not covered yet: use equal ones, or leave the symmetry out of the map"
-                )
 
     def _currently_listed(self) -> list[list[Tensor]]:
         return [list(group["params"]) for group in self._optimizer.param_groups]

@@ -2,45 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torch_bridge.run_folder import GroupColumns
-from torch_bridge.sgd_update import CHANNELS, Motion, RecordingError, Scratch
-from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap
+from torch_bridge.neuron_sums import matrix_sums
+from torch_bridge.run_header import GroupColumns
+from torch_bridge.sgd_update import PAIRS, Motion, RecordingError, channels
+from torch_bridge.symmetry_map import KINDS, Block, NeuronSymmetries, SymmetryMap
+
+Seen = Sequence["Tensor | None"]
+"""The tensors of one parameter that a post-step hook sees, in the order of :data:`torch_bridge.sgd_update.SEEN`."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """A block, the degree of its symmetries' charge, and the columns that its sums go to."""
+    """A block, the index of the columns that its sums go to, and the degree of its symmetries' charge."""
 
     block: Block
+    part: int
     degree: int
-    columns: GroupColumns
 
-    def add(self, row: Tensor, span: tuple[int, int], terms: Tensor, *, absolute: bool = False) -> None:
-        """Add the block's sums of ``terms`` to ``row[start:stop]``, with its coefficient or that one's absolute."""
-        sums = self.block.sum(terms).to(row.device)
-        row[slice(*span)].add_(sums, alpha=1 if absolute else self.block.coefficient)
+    def pick(self, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+        """The block's sums, shape ``(neurons,)``, from those of its matrix; see :func:`matrix_sums`."""
+        if self.block.axis == 0:
+            assert rows is not None, "the caller asks for what its uses need"
+            return rows
+        assert columns is not None, "the caller asks for what its uses need"
+        view, axis = self.block.view[1:], self.block.axis - 1
+        others = [k for k in range(len(view)) if k != axis]
+        return columns.reshape(view).sum(others) if others else columns
 
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
-    """A recorded parameter, the parameter group that updates it, and every block through which a symmetry moves it."""
+    """A recorded parameter, the parameter group that updates it, and every block through which a symmetry moves it.
+
+    ``shard`` says which of its rows this process holds, if it does not hold all.
+    """
 
     name: str
     parameter: Tensor
     group: int
     uses: tuple[Use, ...]
+    shard: tuple[int, int] | None = None
 
-    @property
-    def moved_by(self) -> Iterator[tuple[int, list[Use]]]:
-        """``(degree, uses)``: the terms of one degree are computed once for all its uses."""
-        for degree in sorted({use.degree for use in self.uses}):
-            yield degree, [use for use in self.uses if use.degree == degree]
+    def reads(self, needed: Sequence[frozenset[int]]) -> Iterator[_Read]:
+        """What is to be read for the pairs that the columns of each part need: each pair of tensors once."""
+        for index in sorted({index for use in self.uses for index in needed[use.part]}):
+            users = [use for use in self.uses if index in needed[use.part]]
+            for leading in sorted({use.block.view[0] for use in users}):
+                uses = [use for use in users if use.block.view[0] == leading]
+                rows, columns = any(use.block.axis == 0 for use in uses), any(use.block.axis for use in uses)
+                yield _Read(index, leading, rows, columns, tuple(uses))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A pair of tensors of one parameter (index in :data:`PAIRS`), as what matrix, and the uses of its products' sums."""
+
+    index: int
+    leading: int
+    rows: bool
+    columns: bool
+    uses: tuple[Use, ...]
+
+    def sums(self, seen: Seen, shard: tuple[int, int] | None, precise: bool) -> Iterator[tuple[Use, Tensor]]:
+        first, second = (seen[k] for k in PAIRS[self.index])
+        assert first is not None, "only what exists is needed"
+        first, second = _local(first), None if second is None else _local(second)
+        start, stop = shard or (0, self.leading)
+        if start == stop:
+            return
+        rows, columns = matrix_sums(first, second, stop - start, rows=self.rows, columns=self.columns, precise=precise)
+        if rows is not None and shard is not None:
+            rows = torch.nn.functional.pad(rows, (start, self.leading - stop))
+        yield from ((use, use.pick(rows, columns)) for use in self.uses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +92,23 @@ class Plan:
     Attributes
     ----------
     columns
-        One entry for each symmetry group of the map, in its order.
+        One entry, a *part*, for each symmetry group and each of the optimizer's parameter groups that updates some of its
+        blocks: blocks that are updated alike, over which a law closes.
     tracked
         One entry for each parameter that a symmetry moves.
-    spans
-        For each symmetry group, the optimizer's parameter groups that update its blocks.
     used
         The optimizer's parameter groups that are recorded, in the order of their hyper-parameters in a row.
+    group
+        The processes that the parameters are sharded over (FSDP2), if they are.
     """
 
     columns: tuple[GroupColumns, ...]
     tracked: tuple[Tracked, ...]
-    spans: tuple[tuple[int, ...], ...]
     used: tuple[int, ...]
+    group: torch.distributed.ProcessGroup | None = None
+    _reads: dict[tuple[frozenset[int], ...], list[tuple[Tracked, tuple[_Read, ...]]]] = field(
+        default_factory=dict, init=False
+    )
 
     @property
     def device(self) -> torch.device:
@@ -70,53 +116,142 @@ class Plan:
 
     @property
     def dtype(self) -> str:
-        """How precisely the forcing is worth storing: as the parameters are."""
+        """How precisely a row is worth storing: as the parameters are."""
         return "float64" if any(t.parameter.dtype == torch.float64 for t in self.tracked) else "float32"
 
-    def zeros(self) -> Tensor:
-        """A row of charges: one float64 for each symmetry."""
-        return torch.zeros(self.columns[-1].charge[1], dtype=torch.float64, device=self.device)
-
-    def forcing(self, motion_of: Callable[[Tracked], Motion], scratch: Scratch) -> Tensor:
-        """One row of forcing, shape ``(columns,)``, float64."""
-        width = max(stop for group in self.columns for _, stop in group.channels.values())
-        row = torch.zeros(width, dtype=torch.float64, device=self.device)
-        for tracked in self.tracked:
-            motion = motion_of(tracked)
-            for degree, uses in tracked.moved_by:
-                for name, terms in motion.products(degree, scratch.empty("product", tracked.parameter)):
-                    for use in uses:
-                        use.add(row, use.columns.channels[name], terms)
+    def forcing(self, motions: Mapping[int, Motion], seen_of: Callable[[Tracked], Seen]) -> Tensor:
+        """One row of forcing, shape ``(columns,)``, float64; ``motions`` are those of the optimizer's parameter groups."""
+        recipes = self._recipes(motions)
+        needed = tuple(frozenset(index for terms in recipe.values() for index in terms) for recipe in recipes)
+        neurons = self.columns[-1].charge[1]
+        products = {index: self._zeros(neurons) for index in frozenset().union(*needed)}
+        for index, use, sums in self._sums(needed, seen_of):
+            products[index][slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        self._reduce(*products.values())
+        row = self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
+        for part, recipe in zip(self.columns, recipes, strict=True):
+            for name, terms in recipe.items():
+                for index, coefficient in terms.items():
+                    row[slice(*part.channels[name])].add_(products[index][slice(*part.charge)], alpha=coefficient)
         return row
 
-    def charges(self, scratch: Scratch) -> tuple[Tensor, Tensor]:
+    def _recipes(self, motions: Mapping[int, Motion]) -> list[dict[str, dict[int, float]]]:
+        """Of each part, its channels as combinations of sums of products."""
+        kinds = [(self.used[part.hyper], _degree(part), tuple(part.channels)) for part in self.columns]
+        recipes = {kind: motions[kind[0]].channels(*kind[1:]) for kind in set(kinds)}
+        return [recipes[kind] for kind in kinds]
+
+    def charges(self) -> tuple[Tensor, Tensor]:
         """Charge and magnitude of the parameters as they are, each of shape ``(neurons,)``."""
-        charge, magnitude = self.zeros(), self.zeros()
-        for tracked in self.tracked:
-            theta = scratch.load("theta", tracked.parameter)
-            for degree, uses in tracked.moved_by:
-                terms = theta if degree == 1 else torch.mul(theta, theta, out=scratch.empty("product", theta))
-                size = terms.abs() if degree == 1 else terms
-                for use in uses:
-                    use.add(charge, use.columns.charge, terms)
-                    use.add(magnitude, use.columns.charge, size, absolute=True)
+        charge, magnitude = self._zeros(self.columns[-1].charge[1]), self._zeros(self.columns[-1].charge[1])
+        squares, values, sizes = PAIRS.index((1, 1)), PAIRS.index((1, 3)), PAIRS.index((0, 3))
+        needed = tuple(frozenset({squares} if _degree(part) == 2 else {values, sizes}) for part in self.columns)
+        for index, use, sums in self._sums(needed, _size_and_value, precise=True):
+            span = slice(*self.columns[use.part].charge)
+            if index != sizes:
+                charge[span].add_(sums, alpha=use.block.coefficient)
+            if index != values:
+                magnitude[span].add_(sums, alpha=abs(use.block.coefficient))
+        self._reduce(charge, magnitude)
         return charge, magnitude
 
-    def overlap(self, buffers: Mapping[str, Tensor], scratch: Scratch) -> Tensor:
+    def overlap(self, buffers: Mapping[str, Tensor]) -> Tensor:
         """Product of the momentum buffers (parameter's name -> buffer) with the parameters, shape ``(neurons,)``."""
-        row = self.zeros()
-        for tracked in (t for t in self.tracked if t.name in buffers):
-            velocity = scratch.load("buffer", buffers[tracked.name])
-            theta = scratch.load("theta", tracked.parameter)
-            for degree, uses in tracked.moved_by:
-                terms = velocity if degree == 1 else velocity * theta
-                for use in uses:
-                    use.add(row, use.columns.charge, terms)
-        return row
+        overlap = self._zeros(self.columns[-1].charge[1])
+        needed = tuple(frozenset({PAIRS.index((1, 2) if _degree(part) == 2 else (2, 3))}) for part in self.columns)
+        if not buffers:
+            return overlap
+        held = {tracked.name: buffers.get(tracked.name, torch.zeros_like(tracked.parameter)) for tracked in self.tracked}
+        for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, held[t.name], None), precise=True):
+            overlap[slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        self._reduce(overlap)
+        return overlap
+
+    @property
+    def rank(self) -> int | None:
+        """This process's number among those that the parameters are sharded over; None if each has all of them."""
+        return None if self.group is None else torch.distributed.get_rank(self.group)
+
+    def _reduce(self, *sums: Tensor) -> None:
+        """Add up, in place, what each process has summed over its rows."""
+        if self.group is None:
+            return
+        together = torch.stack(sums)
+        torch.distributed.all_reduce(together, group=self.group)
+        for one, total in zip(sums, together, strict=True):
+            one.copy_(total)
+
+    def _sums(
+        self, needed: tuple[frozenset[int], ...], seen_of: Callable[[Tracked], Seen], *, precise: bool = False
+    ) -> Iterator[tuple[int, Use, Tensor]]:
+        if needed not in self._reads:
+            # The parameter that was updated last is still in a CPU's cache after the step.
+            self._reads[needed] = [(tracked, tuple(tracked.reads(needed))) for tracked in reversed(self.tracked)]
+        for tracked, reads in self._reads[needed]:
+            seen = seen_of(tracked)
+            for read in reads:
+                found = read.sums(seen, tracked.shard, precise)
+                yield from ((read.index, use, sums.to(self.device)) for use, sums in found)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
 
-def plan_recording(symmetries: SymmetryMap, model: nn.Module, optimizer: torch.optim.Optimizer) -> Plan:
-    """Bring a map and an optimizer together.
+def _degree(part: GroupColumns) -> int:
+    return _degree_of(part.kind)
+
+
+@lru_cache
+def _degree_of(kind: str) -> int:
+    return KINDS[kind]().degree
+
+
+def _size_and_value(tracked: Tracked) -> Seen:
+    """``|θ|`` and ``θ``; the first is made for the few parameters of a charge of degree 1 only."""
+    linear = any(use.degree == 1 for use in tracked.uses)
+    return (_local(tracked.parameter).abs() if linear else None, tracked.parameter, None, None)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor."""
+    tensor = tensor.detach()
+    return tensor.to_local() if _is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    return hasattr(tensor, "device_mesh")
+
+
+def _processes(parameters: Mapping[str, Tensor]) -> torch.distributed.ProcessGroup | None:
+    """The processes over which FSDP2 has sharded the parameters, or None."""
+    meshes = {id(p.device_mesh): p.device_mesh for p in parameters.values() if _is_sharded(p)}  # type: ignore[attr-defined]
+    if not meshes:
+        return None
+    if len(meshes) > 1 or any(mesh.ndim != 1 for mesh in meshes.values()) or not all(map(_is_sharded, parameters.values())):
+        raise RecordingError(
+            "symmetries: expected all parameters sharded over one and the same processes, got several ways of sharding; "
+            "call fully_shard on one mesh of one dimension, or leave symmetries out of the map"
+        )
+    return next(iter(meshes.values())).get_group()
+
+
+def _shard(name: str, parameter: Any, uses: Sequence[Use], processes: torch.distributed.ProcessGroup) -> tuple[int, int]:
+    """The rows that this process holds: FSDP2 deals them out as ``torch.chunk`` does."""
+    rows = parameter.shape[0] if parameter.ndim else 0
+    if not parameter.placements[0].is_shard(0) or any(use.block.view[0] != rows for use in uses):
+        raise RecordingError(
+            f"symmetries: expected {name!r} to be sharded along its first dimension, and to be read so, got "
+            f"{parameter.placements}, read as {[use.block.view for use in uses]}; leave the symmetries that move it out"
+        )
+    count = -(-rows // torch.distributed.get_world_size(processes))
+    start = min(rows, torch.distributed.get_rank(processes) * count)
+    return start, min(rows, start + count)
+
+
+def plan_recording(
+    symmetries: SymmetryMap, model: nn.Module, optimizer: torch.optim.Optimizer, forcing: str = "all"
+) -> Plan:
+    """Bring a map and an optimizer together; ``forcing`` is one of :data:`torch_bridge.sgd_update.FORCINGS`.
 
     Raises
     ------
@@ -125,13 +260,23 @@ def plan_recording(symmetries: SymmetryMap, model: nn.Module, optimizer: torch.o
     """
     names = dict.fromkeys(block.parameter for group in symmetries.groups for block in group.blocks)
     group_of = {name: _group_of(name, model.get_parameter(name), optimizer) for name in names}
-    spans = [tuple(sorted({group_of[block.parameter] for block in g.blocks})) for g in symmetries.groups]
     used = tuple(sorted(set(group_of.values())))
-    nesterov = any(optimizer.param_groups[index]["nesterov"] for index in used)
-    hypers = [used.index(span[0]) for span in spans]
-    columns = tuple(_layout(symmetries.groups, hypers, nesterov))
-    tracked = (Tracked(n, model.get_parameter(n), group_of[n], _uses(n, symmetries, columns)) for n in names)
-    return Plan(columns, tuple(tracked), tuple(spans), used)
+    parts = [
+        (index, used.index(updater), tuple(block for block in group.blocks if group_of[block.parameter] == updater))
+        for index, group in enumerate(symmetries.groups)
+        for updater in dict.fromkeys(group_of[block.parameter] for block in group.blocks)
+    ]
+    settings = [optimizer.param_groups[index] for index in used]
+    columns = tuple(_layout(symmetries.groups, parts, settings, forcing))
+    uses = [Use(block, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for block in blocks]
+    by_name = {name: tuple(use for use in uses if use.block.parameter == name) for name in names}
+    parameters = {name: model.get_parameter(name) for name in names}
+    processes = _processes(parameters)
+    tracked = (
+        Tracked(n, p, group_of[n], by_name[n], None if processes is None else _shard(n, p, by_name[n], processes))
+        for n, p in parameters.items()
+    )
+    return Plan(columns, tuple(tracked), used, processes)
 
 
 def model_of(symmetries: SymmetryMap) -> nn.Module:
@@ -153,11 +298,14 @@ def model_of(symmetries: SymmetryMap) -> nn.Module:
 
 def _group_of(name: str, parameter: Tensor, optimizer: torch.optim.Optimizer) -> int:
     """Index of the optimizer's parameter group that updates a parameter."""
-    if type(parameter) is not nn.Parameter or parameter.dtype not in (torch.float32, torch.float64):
+    if not (type(parameter) is nn.Parameter or _is_sharded(parameter)) or parameter.dtype not in (
+        torch.float32,
+        torch.float64,
+    ):
         raise RecordingError(
             f"symmetries: expected {name!r} to be a plain float32 or float64 parameter, got "
-            f"{type(parameter).__name__} of {parameter.dtype}: sharded ones are not covered, and half precision loses "
-            "the laws in the rounding of the parameters themselves; keep float32 parameters (autocast is fine)"
+            f"{type(parameter).__name__} of {parameter.dtype}: half precision loses the laws in the rounding of the "
+            "parameters themselves; keep float32 parameters (autocast is fine)"
         )
     for index, group in enumerate(optimizer.param_groups):
         if any(p is parameter for p in group["params"]):
@@ -168,23 +316,24 @@ def _group_of(name: str, parameter: Tensor, optimizer: torch.optim.Optimizer) ->
     )
 
 
-def _layout(groups: tuple[NeuronSymmetries, ...], hypers: list[int], nesterov: bool) -> Iterator[GroupColumns]:
-    """Columns one after the other: group by group, in a group channel by channel."""
+def _layout(
+    groups: Sequence[NeuronSymmetries],
+    parts: Sequence[tuple[int, int, tuple[Block, ...]]],
+    settings: Sequence[Mapping[str, Any]],
+    forcing: str,
+) -> Iterator[GroupColumns]:
+    """Columns one after the other: part by part, in a part channel by channel.
+
+    A part that is not the whole symmetry needs its breaking for any law: only those of all parts together cancel.
+    """
     column, charge = 0, 0
-    for group, hyper in zip(groups, hypers, strict=True):
-        degree, n = group.symmetry.degree, group.neurons
-        names = CHANNELS[degree] + (("overlap",) if nesterov and degree == 2 else ())
-        channels = {name: (column + k * n, column + (k + 1) * n) for k, name in enumerate(names)}
-        blocks = tuple(asdict(block) for block in group.blocks)
-        yield GroupColumns(group.kind, group.label, blocks, hyper, (charge, charge + n), channels)
+    whole = Counter(symmetry for symmetry, _, _ in parts)
+    nesterov = any(group["nesterov"] for group in settings)
+    for symmetry, hyper, owned in parts:
+        group, momentum = groups[symmetry], bool(settings[hyper]["momentum"])
+        n, names = group.neurons, channels(group.symmetry.degree, momentum, nesterov, forcing)
+        names = names if whole[symmetry] == 1 or "breaking" in names else ("breaking", *names)
+        spans = {name: (column + k * n, column + (k + 1) * n) for k, name in enumerate(names)}
+        blocks = tuple(asdict(block) for block in owned)
+        yield GroupColumns(group.kind, group.label, blocks, hyper, (charge, charge + n), spans, symmetry)
         column, charge = column + len(names) * n, charge + n
-
-
-def _uses(name: str, symmetries: SymmetryMap, columns: tuple[GroupColumns, ...]) -> tuple[Use, ...]:
-    """The blocks that lie in a parameter."""
-    return tuple(
-        Use(block, group.symmetry.degree, place)
-        for group, place in zip(symmetries.groups, columns, strict=True)
-        for block in group.blocks
-        if block.parameter == name
-    )

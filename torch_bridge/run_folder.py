@@ -8,7 +8,7 @@
     RUN/.lock                    who is writing
 
 Every file is written under another name, synced, and renamed into place; the zip format adds a CRC to every array, the
-manifest carries its own. :mod:`torch_bridge.run_log` writes and reads runs with what is here.
+manifest carries its own. :mod:`torch_bridge.run_writer` and :mod:`torch_bridge.run_log` write and read runs with it.
 """
 
 from __future__ import annotations
@@ -23,182 +23,24 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 1
-"""Version of the layout described above; a reader refuses runs of a later one."""
+from torch_bridge.run_header import Header, Initial, RunLogError, checked
 
-HYPER = ("lr", "momentum", "dampening", "weight_decay")
-"""Hyper-parameters of an update, in the order of a parameter group's four columns."""
+SCHEMA = 2
+"""Version of the layout described above; a reader takes older runs and refuses later ones.
+
+1: one entry of ``groups`` for each symmetry group. 2: one for each of its parts; measured charges as wide as ``dtype``.
+"""
 
 _SEGMENT = re.compile(r"segment-(\d{9,})\.npz")
 _LOCK = ".lock"
-
-
-class RunLogError(ValueError):
-    """A run folder that cannot be written or read; the message names the file and the remedy."""
-
-
-@dataclass(frozen=True)
-class GroupColumns:
-    """Where the numbers of one symmetry group stand in a row; the group has ``charge[1] - charge[0]`` neurons.
-
-    Parameters
-    ----------
-    kind, label, blocks
-        The group as in :class:`torch_bridge.symmetry_map.NeuronSymmetries`, each block as a JSON object.
-    hyper
-        Which of the recorded parameter groups updates the blocks.
-    charge
-        ``(start, stop)`` in the rows of ``charge``, ``magnitude`` and ``overlap``.
-    channels
-        Name of a forcing channel -> ``(start, stop)`` in the rows of ``forcing``.
-    """
-
-    kind: str
-    label: str
-    blocks: tuple[Mapping[str, Any], ...]
-    hyper: int
-    charge: tuple[int, int]
-    channels: Mapping[str, tuple[int, int]]
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> GroupColumns:
-        channels = {name: (start, stop) for name, (start, stop) in value["channels"].items()}
-        start, stop = value["charge"]
-        blocks = tuple(value["blocks"])
-        return GroupColumns(value["kind"], value["label"], blocks, value["hyper"], (start, stop), channels)
-
-    def owner(self, channel: str, neuron: int) -> str:
-        return f"{channel} of the {self.kind} symmetry {self.label!r}, neuron {neuron}"
-
-
-@dataclass(frozen=True)
-class Header:
-    """What holds for every row of a run: the manifest without its progress.
-
-    Parameters
-    ----------
-    groups
-        The columns of each symmetry group.
-    dtype
-        ``"float32"`` or ``"float64"``: how the forcing is stored. All else is float64.
-    every
-        Steps between two measured charges.
-    nesterov
-        Whether the update is Nesterov's.
-    fresh
-        Whether no momentum buffer existed at attach, so that the first step sets ``v_1 = G_0``, undamped.
-    provenance, meta
-        JSON scalars: where the run comes from; what the user wants to remember about it.
-
-    Raises
-    ------
-    RunLogError
-        If a provenance or meta entry is not a finite JSON scalar.
-    """
-
-    groups: tuple[GroupColumns, ...]
-    dtype: str
-    every: int
-    nesterov: bool
-    fresh: bool
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for key, value in (*self.provenance.items(), *self.meta.items()):
-            scalar = isinstance(key, str) and isinstance(value, str | int | float | bool | None)
-            if not scalar or (isinstance(value, float) and not np.isfinite(value)):
-                raise RunLogError(
-                    f"meta: expected string keys and finite JSON scalars (str, int, float, bool, None), "
-                    f"got {key!r}: {value!r}; convert it first, with str(...) or float(...)"
-                )
-
-    @property
-    def columns(self) -> int:
-        """Numbers in a row of forcing."""
-        return max((stop for group in self.groups for _, stop in group.channels.values()), default=0)
-
-    @property
-    def neurons(self) -> int:
-        """Numbers in a row of charge: one for each symmetry."""
-        return max((group.charge[1] for group in self.groups), default=0)
-
-    @property
-    def hypers(self) -> int:
-        """Numbers in a row of hyper-parameters."""
-        return len(HYPER) * (1 + max((group.hyper for group in self.groups), default=-1))
-
-    def shapes(self, rows: int, charges: int) -> dict[str, tuple[int, ...]]:
-        """Shape of each array of a segment with ``rows`` steps and ``charges`` measured charges."""
-        return {
-            "forcing": (rows, self.columns),
-            "hyper": (rows, self.hypers),
-            "charge_steps": (charges,),
-            "charge": (charges, self.neurons),
-            "magnitude": (charges, self.neurons),
-        }
-
-    def owner(self, array: str, column: int) -> str:
-        """Whose number stands in a column of an array of a segment, in words."""
-        for group in self.groups:
-            spans = group.channels if array == "forcing" else {array: group.charge}
-            for name, (start, stop) in spans.items():
-                if start <= column < stop and array != "hyper":
-                    return group.owner(name, column - start)
-        return f"{array}, column {column}"
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Header:
-        groups = tuple(GroupColumns.from_json(group) for group in value["groups"])
-        plain = {name: value[name] for name in ("dtype", "every", "nesterov", "fresh", "provenance", "meta")}
-        return Header(groups, **plain)
-
-
-@dataclass(frozen=True, eq=False)
-class Initial:
-    """The state at attach, step 0; each array has shape ``(neurons,)``, all groups in a row.
-
-    ``charge`` is ``Q_0``, ``magnitude`` the sum of the absolute values of its terms, ``overlap`` the product of the
-    momentum buffer with the parameters (0 where there is no buffer).
-    """
-
-    charge: NDArray[np.float64]
-    magnitude: NDArray[np.float64]
-    overlap: NDArray[np.float64]
-
-
-def first_nonfinite(rows: NDArray[Any]) -> tuple[int, int] | None:
-    """``(row, column)`` of the first number that is not finite, reading row by row; None if there is none."""
-    bad = ~np.isfinite(rows)
-    if not bad.any():
-        return None
-    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
-    return int(row), int(column)
-
-
-def checked(header: Header, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """``values``, if it has the shape and only finite numbers.
-
-    Raises
-    ------
-    RunLogError
-        Otherwise.
-    """
-    if values.shape != shape:
-        raise RunLogError(f"{name}: expected shape {shape}, got {values.shape}; pass one row for each step")
-    rows = np.atleast_2d(values)
-    bad = first_nonfinite(rows)
-    if bad is not None:
-        raise RunLogError(f"{name}: expected finite numbers, got {rows[bad]} in row {bad[0]}: "
-                          f"{header.owner(name, bad[1])}; append only the rows before it")  # fmt: skip
-    return values
 
 
 # --- writing ---
@@ -215,7 +57,7 @@ def claim(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / _LOCK, "x") as lock:
-            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
+            json.dump(_signature(), lock)
     except FileExistsError as error:
         raise RunLogError(_why_taken(folder)) from error
     except OSError as error:
@@ -229,25 +71,70 @@ def claim(folder: Path) -> None:
         )
 
 
+def reclaim(folder: Path) -> None:
+    """Lock the folder of a run to go on with, for this process; its last writer has closed it or is dead.
+
+    Raises
+    ------
+    RunLogError
+        If it is locked by a recorder that lives, or may live, elsewhere.
+    """
+    lock = folder / _LOCK
+    try:
+        with open(lock, "x") as stream:
+            json.dump(_signature(), stream)
+        return
+    except FileExistsError:
+        if not _left_by_the_dead(folder):
+            raise RunLogError(_why_taken(folder)) from None
+    except OSError as error:
+        raise RunLogError(f"path: cannot lock the run folder {folder}: {error}; choose a writable place") from error
+    _write(lock, lambda stream: stream.write(json.dumps(_signature()).encode()))
+
+
 def release(folder: Path) -> None:
     """Let go of a folder that was claimed."""
     (folder / _LOCK).unlink(missing_ok=True)
 
 
+_TOKEN = uuid4().hex
+"""Tells this process from an earlier one of the same number, as a restarted container has."""
+
+
+def _signature() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "token": _TOKEN}
+
+
+def _owner(folder: Path) -> tuple[int, str, str] | None:
+    """Process, host and token that hold the lock, if it says."""
+    try:
+        owner = json.loads((folder / _LOCK).read_text())
+        return int(owner["pid"]), str(owner["host"]), str(owner.get("token"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _left_by_the_dead(folder: Path) -> bool:
+    """Whether the lock is that of a process of this machine that is no more."""
+    owner = _owner(folder)
+    if owner is None or owner[1] != socket.gethostname():
+        return False
+    return owner[2] != _TOKEN if owner[0] == os.getpid() else not _alive(owner[0])
+
+
 def _why_taken(folder: Path) -> str:
     if not folder.is_dir():
         return f"path: expected a folder, got the file {folder}; record into another place"
-    try:
-        owner = json.loads((folder / _LOCK).read_text())
-        pid, host = int(owner["pid"]), str(owner["host"])
-    except (OSError, ValueError, KeyError, TypeError):
+    owner = _owner(folder)
+    if owner is None:
         return f"path: {folder} is being claimed, or was left, by a recorder that gave no name in {_LOCK}. " + _REMEDY
-    if host == socket.gethostname() and not _alive(pid):
+    pid, host, _ = owner
+    if _left_by_the_dead(folder):
         return f"path: {folder} was left by process {pid}, which is dead; RunLog.open reads what it wrote. " + _REMEDY
     return f"path: {folder} is being recorded into by process {pid} on {host}; give each recorder a folder of its own"
 
 
-_REMEDY = "Record into another folder, or delete this one if it is not needed"
+_REMEDY = "Record into another folder, go on with Recorder(..., resume=step), or delete this one if it is not needed"
 
 
 def _alive(pid: int) -> bool:

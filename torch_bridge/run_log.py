@@ -1,14 +1,14 @@
-"""A recorded run: written row by row next to the training, readable at every moment, even after its writer was killed.
+"""A recorded run, read: at every moment of its writing, and after its writer was killed.
 
-This module stores numbers and their names. What they mean is :mod:`torch_bridge.recorder`'s business, what follows
+It holds numbers and their names. What they mean is :mod:`torch_bridge.recorder`'s business, what follows
 from them :mod:`derive`'s. The files are described in :mod:`torch_bridge.run_folder`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,139 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torch_bridge.run_folder import (
-    HYPER,
-    GroupColumns,
-    Header,
-    Initial,
-    RunLogError,
-    checked,
-    claim,
     read_arrays,
     read_initial,
     read_manifest,
-    release,
     segment_name,
     segments,
-    write_arrays,
-    write_manifest,
 )
+from torch_bridge.run_header import HYPER, GroupColumns, Header, Initial, RunLogError, checked
 
 if TYPE_CHECKING:
     from torch_bridge.symmetry_map import NeuronSymmetries
 
-__all__ = ["HYPER", "GroupColumns", "Header", "Initial", "RunLog", "RunLogError", "RunLogWriter"]
-
-
-class RunLogWriter:
-    """Creates a run folder and appends rows to it; what :meth:`flush` has written survives the process.
-
-    Parameters
-    ----------
-    path
-        A folder that does not exist or is empty.
-    header, initial
-        What holds for all rows, and the state before the first.
-
-    Raises
-    ------
-    RunLogError
-        If the folder holds something, is being written by another process, was left by one that died, or cannot be
-        created.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], header: Header, initial: Initial) -> None:
-        self.path = Path(path)
-        self.header = header
-        self.steps = 0
-        """Rows on disk."""
-        state = {name: checked(header, name, values, (header.neurons,)) for name, values in vars(initial).items()}
-        self._closed = False
-        self._rows: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        self._charges: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
-        claim(self.path)
-        try:
-            write_arrays(self.path / "initial.npz", state)
-            write_manifest(self.path, header, steps=None)
-        except BaseException:
-            release(self.path)
-            raise
-
-    def append(self, forcing: NDArray[Any], hyper: NDArray[Any]) -> None:
-        """Buffer rows: ``forcing`` of shape ``(rows, columns)``, ``hyper`` of shape ``(rows, 4 * parameter groups)``.
-
-        Raises
-        ------
-        RunLogError
-            If a shape differs from the header's, a number is not finite, or the log is closed.
-        """
-        self._refuse_closed()
-        shapes = self.header.shapes(len(forcing), 0)
-        forcing = forcing.astype(self.header.dtype)
-        checked(self.header, "forcing", forcing, shapes["forcing"])
-        checked(self.header, "hyper", hyper, shapes["hyper"])
-        if len(forcing):
-            self._rows.append((forcing, hyper.astype(np.float64)))
-
-    def append_charge(self, step: int, charge: NDArray[Any], magnitude: NDArray[Any]) -> None:
-        """Buffer what was measured after ``step`` updates: ``charge`` and ``magnitude`` of shape ``(neurons,)``.
-
-        Raises
-        ------
-        RunLogError
-            If a shape differs from the header's, a number is not finite, or the log is closed.
-        """
-        self._refuse_closed()
-        for name, values in (("charge", charge), ("magnitude", magnitude)):
-            checked(self.header, name, values[None], (1, self.header.neurons))
-        self._charges.append((step, charge.astype(np.float64), magnitude.astype(np.float64)))
-
-    def flush(self) -> None:
-        """Write everything buffered as one segment. When this returns the rows are on disk.
-
-        A charge without a row waits for the next row, or for :meth:`close`: segments are named after their first row.
-
-        Raises
-        ------
-        RunLogError
-            If the disk refuses; the rows stay buffered.
-        """
-        if not self._rows and not (self._closed and self._charges):
-            return
-        arrays = self._segment()
-        write_arrays(self.path / segment_name(self.steps), arrays)
-        self.steps += len(arrays["forcing"])
-        self._rows, self._charges = [], []
-
-    def close(self, *, complete: bool = True) -> None:
-        """Write what is buffered, mark the run complete unless told otherwise, let go of the folder. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self.flush()
-            if complete:
-                write_manifest(self.path, self.header, self.steps)
-        finally:
-            release(self.path)
-
-    def _segment(self) -> dict[str, NDArray[Any]]:
-        shapes = self.header.shapes(0, 0)
-        charges = [(q[None], m[None]) for _, q, m in self._charges]
-        return {
-            "forcing": np.concatenate([np.empty(shapes["forcing"], self.header.dtype), *(f for f, _ in self._rows)]),
-            "hyper": np.concatenate([np.empty(shapes["hyper"]), *(h for _, h in self._rows)]),
-            "charge_steps": np.array([step for step, _, _ in self._charges], np.int64),
-            "charge": np.concatenate([np.empty(shapes["charge"]), *(q for q, _ in charges)]),
-            "magnitude": np.concatenate([np.empty(shapes["magnitude"]), *(m for _, m in charges)]),
-        }
-
-    def _refuse_closed(self) -> None:
-        if self._closed:
-            raise RunLogError(f"{self.path}: expected an open log, got a closed one; record into a new folder")
+__all__ = ["RunLog", "RunLogError"]
 
 
 @dataclass(frozen=True, eq=False)
-class _Segment:
+class Segment:
     """One file of ``rows`` steps. The wide arrays stay on disk, column after column from the byte in ``offsets``."""
 
     file: Path
@@ -175,14 +58,16 @@ class RunLog:
         The folder, its ``manifest.json``, and the same as an object.
     complete
         Whether the recorder was closed in the normal way and every row of it is here.
+    initial
+        The state before the first row.
     """
 
     path: Path
     manifest: dict[str, Any]
     header: Header
     complete: bool
-    _initial: Initial
-    _segments: tuple[_Segment, ...]
+    initial: Initial
+    _segments: tuple[Segment, ...]
 
     @staticmethod
     def open(path: str | os.PathLike[str], *, recover: bool = False) -> RunLog:
@@ -204,20 +89,35 @@ class RunLog:
         manifest = read_manifest(folder)
         header = Header.from_json(manifest)
         initial = read_initial(folder, header)
-        found, damage = _read_segments(folder, header, manifest["steps"])
+        found, damage = read_segments(folder, header, manifest["steps"], segments(folder))
         if damage is not None and not recover:
             raise damage
         return RunLog(folder, manifest, header, manifest["complete"] and damage is None, initial, found)
 
     @property
     def groups(self) -> tuple[NeuronSymmetries, ...]:
-        """The recorded symmetries, in the order that ``group`` counts below."""
+        """The recorded groups of blocks, in the order that ``group`` counts below.
+
+        Each is a symmetry group, or, where the optimizer's parameter groups divide one, the part of it in one of them.
+        """
         from torch_bridge.symmetry_map import Block, NeuronSymmetries
 
         def blocks(group: GroupColumns) -> tuple[Block, ...]:
             return tuple(Block(**{**block, "view": tuple(block["view"])}) for block in group.blocks)
 
         return tuple(NeuronSymmetries(group.kind, group.label, blocks(group)) for group in self.header.groups)
+
+    @property
+    def symmetries(self) -> tuple[tuple[NeuronSymmetries, tuple[int, ...]], ...]:
+        """The recorded symmetry groups, each with the indices of its parts in :attr:`groups`; their charges add up."""
+        parts: dict[int, list[int]] = {}
+        for index, columns in enumerate(self.header.groups):
+            parts.setdefault(columns.symmetry, []).append(index)
+        groups = self.groups
+        return tuple(
+            (replace(groups[held[0]], blocks=tuple(b for index in held for b in groups[index].blocks)), tuple(held))
+            for held in parts.values()
+        )
 
     @property
     def steps(self) -> int:
@@ -252,7 +152,7 @@ class RunLog:
         RunLogError
             If the group has no such channel.
         """
-        channels = self._group(group).channels
+        channels = self._group(group).channels if self.header.order is None else {}
         if name not in channels:
             raise RunLogError(f"name: expected one of {sorted(channels)} for group {group}, got {name!r}")
         start, stop = channels[name]
@@ -269,12 +169,78 @@ class RunLog:
 
     def initial_overlap(self, group: int) -> NDArray[np.float64]:
         """``⟨v_0, θ_0⟩_M`` (degree 2) or ``⟨v_0, c⟩`` (degree 1), shape ``(neurons,)``; 0 without a buffer."""
-        return self._initial.overlap[slice(*self._group(group).charge)]
+        return self.initial.overlap[slice(*self._group(group).charge)]
+
+    def predictions(self, order: int) -> list[dict[str, NDArray[np.float64]]]:
+        """Of each group, the predictions that were carried forward during the run, at :attr:`charge_steps`.
+
+        Raises
+        ------
+        RunLogError
+            If none were, or of another order.
+        """
+        if order != self.header.order:
+            raise RunLogError(f"order: expected {self.header.order}, which the laws of {self.path} were carried forward "
+                              f"with, got {order}; without a logged forcing there is no other")  # fmt: skip
+        return [{name: self._measured(index, name) for name in self.header.predictions} for index in range(len(self.groups))]
+
+    def chunks(self, steps: int = 1024) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+        """Read the rows in order without holding them all, ``steps`` rows a piece but the last, however the files are cut.
+
+        Yields
+        ------
+        ``(forcing, hyper)`` of shape ``(rows, columns)`` and ``(rows, 4 * parameter groups)``.
+        """
+        forcing, hyper = self._rows([])
+        held: list[Segment] = []
+        for number, segment in enumerate(self._segments, start=1):
+            held.append(segment)
+            if len(hyper) + sum(one.rows for one in held) < steps and number < len(self._segments):
+                continue
+            forcing, hyper = (np.concatenate(pair) for pair in zip((forcing, hyper), self._rows(held), strict=True))
+            held, last = [], number == len(self._segments)
+            while len(hyper) >= steps or (last and len(hyper)):
+                yield forcing[:steps], hyper[:steps]
+                forcing, hyper = forcing[steps:], hyper[steps:]
+
+    def to_xarray(self) -> Any:
+        """The run as an ``xarray.DataTree``; see :func:`torch_bridge.xarray_view.as_tree`."""
+        from torch_bridge.xarray_view import as_tree
+
+        return as_tree(self)
+
+    def to_zarr(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_xarray` as a zarr store, for many runs and tools that read them in parallel.
+
+        Raises
+        ------
+        RunLogError
+            If ``path`` exists, or xarray or zarr is not installed.
+        """
+        tree = self.to_xarray()
+        try:
+            tree.to_zarr(os.fspath(path), mode="w-")
+        except FileExistsError as error:
+            raise RunLogError(
+                f"path: expected a new one, got {path}, which exists; a store is never written over"
+            ) from error
+        except (ImportError, ValueError) as error:
+            raise RunLogError(f"path: cannot write {path}: {error}; pip install 'nmech[xarray]'") from error
+
+    def _rows(self, held: list[Segment]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Forcing and hyper-parameters of some files, one below the other."""
+        shapes = self.header.shapes(0, 0)
+        span = (0, shapes["forcing"][1])
+        forcing = [
+            np.empty(shapes["forcing"], self.header.dtype),
+            *(one.columns("forcing", span, self.header.dtype) for one in held),
+        ]
+        return np.concatenate(forcing), np.concatenate([np.empty(shapes["hyper"]), *(one.hyper for one in held)])
 
     def _measured(self, group: int, name: str) -> NDArray[np.float64]:
         span = self._group(group).charge
-        first = getattr(self._initial, name)[None, slice(*span)]
-        return np.concatenate([first, *(segment.columns(name, span, "float64") for segment in self._segments)])
+        first = getattr(self.initial, "magnitude" if name == "magnitude" else "charge")[None, slice(*span)]
+        return np.concatenate([first, *(segment.columns(name, span, self.header.measured) for segment in self._segments)])
 
     def _group(self, group: int) -> GroupColumns:
         if not 0 <= group < len(self.header.groups):
@@ -282,12 +248,14 @@ class RunLog:
         return self.header.groups[group]
 
 
-def _read_segments(folder: Path, header: Header, total: int | None) -> tuple[tuple[_Segment, ...], RunLogError | None]:
+def read_segments(
+    folder: Path, header: Header, total: int | None, files: Mapping[int, Path]
+) -> tuple[tuple[Segment, ...], RunLogError | None]:
     """The segments up to the first that is damaged or missing, and what is wrong with that one, if any is."""
-    whole: list[_Segment] = []
+    whole: list[Segment] = []
     steps, measured = 0, 0
     try:
-        for first, file in segments(folder).items():
+        for first, file in files.items():
             if first != steps:
                 raise RunLogError(f"{segment_name(steps)} is missing, or {file.name} does not belong here")
             whole.append(_read_segment(file, header, first, measured))
@@ -301,7 +269,7 @@ def _read_segments(folder: Path, header: Header, total: int | None) -> tuple[tup
     return tuple(whole), None
 
 
-def _read_segment(file: Path, header: Header, first: int, measured: int) -> _Segment:
+def _read_segment(file: Path, header: Header, first: int, measured: int) -> Segment:
     """Read and check a segment; ``measured`` is the last step before it with a measured charge."""
     try:
         arrays, offsets = read_arrays(file)
@@ -311,12 +279,12 @@ def _read_segment(file: Path, header: Header, first: int, measured: int) -> _Seg
             raise RunLogError(f"charge_steps: expected increasing steps in {first}..{first + rows}, got {steps}")
     except (RunLogError, KeyError, TypeError) as error:
         raise RunLogError(f"{file.name} is damaged ({error})") from error
-    return _Segment(file, rows, arrays["hyper"], steps, offsets)
+    return Segment(file, rows, arrays["hyper"], steps, offsets)
 
 
 def _check_segment(header: Header, arrays: Mapping[str, NDArray[Any]], rows: int) -> None:
     for name, shape in header.shapes(rows, len(arrays["charge_steps"])).items():
-        dtype = {"forcing": header.dtype, "charge_steps": "int64"}.get(name, "float64")
+        dtype = header.dtypes[name]
         if arrays[name].dtype != dtype or not arrays[name].flags.f_contiguous:
             raise RunLogError(f"{name}: expected column-major {dtype}, got {arrays[name].dtype}; it is not a segment")
         checked(header, name, arrays[name], shape)

@@ -1,13 +1,13 @@
 """What ``torch.optim.SGD`` has just done to one parameter, read off after the fact.
 
 One update is ``G = g + λθ_n``, ``v' = βv + (1-α)G`` (``v' = G`` on the first), ``d = v'`` (classical), ``G + βv'``
-(Nesterov) or ``G`` (plain), ``θ_{n+1} = θ_n - ηd``. A post-step hook sees ``g``, ``θ_{n+1}`` and ``v'``; here ``θ_n``
-and ``d`` are solved for. Nothing is taken from a difference of parameters or of norms, which would lose the digits.
+(Nesterov) or ``G`` (plain), ``θ_{n+1} = θ_n - ηd``. A post-step hook sees ``g``, ``θ_{n+1}`` and ``v'``; all else is
+a combination of these three. Nothing is taken from a difference of parameters or of norms, which would lose the digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from math import isfinite
 from typing import Any
@@ -15,8 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-CHANNELS = {1: ("breaking",), 2: ("breaking", "gradient", "direction")}
-"""Degree of the charge -> what is logged of every update. Nesterov's adds ``overlap`` to degree 2."""
+FORCINGS = ("all", "drive")
+"""What may be logged of every update: ``"all"`` for any law, ``"drive"`` for the exact law of an unbroken symmetry."""
+
+
+def channels(degree: int, momentum: bool, nesterov: bool, forcing: str = "all") -> tuple[str, ...]:
+    """Names of what is logged of every update for a charge of a degree.
+
+    >>> channels(2, momentum=True, nesterov=False), channels(2, momentum=True, nesterov=False, forcing="drive")
+    (('breaking', 'gradient', 'direction'), ('direction',))
+    """
+    if degree == 1:
+        return ("breaking",)
+    overlap = ("overlap",) if nesterov else ()
+    if forcing == "all":
+        return ("breaking", "gradient", "direction", *overlap)
+    return ("direction", *overlap) if momentum else ("gradient",)
+
 
 _SMALLEST_KEPT_PART = 1e-2
 """Least ``|1 - ηλ|`` at which ``θ_n`` is recovered by dividing by it: a hundredfold loss of precision."""
@@ -62,75 +77,79 @@ class Hyper:
         return astuple(self)[:4]
 
 
-class Scratch:
-    """Float64 buffers, one for each role and device, that all parameters share: a step allocates nothing large."""
+SEEN = ("gradient", "parameter", "buffer", "one")
+"""What a post-step hook sees of an update: ``.grad``, ``θ_{n+1}``, ``v_{n+1}``; and the constant 1, for sums."""
 
-    def __init__(self) -> None:
-        self._buffers: dict[tuple[str, torch.device], Tensor] = {}
+PAIRS = tuple((i, k) for i in range(4) for k in range(i, 4))
+"""Pairs of :data:`SEEN`, in the order in which their products are summed."""
 
-    def empty(self, role: str, like: Tensor) -> Tensor:
-        """The buffer of ``role``, shaped like ``like``. Its next use overwrites it."""
-        held = self._buffers.get((role, like.device))
-        if held is None or held.numel() < like.numel():
-            held = torch.empty(like.numel(), dtype=torch.float64, device=like.device)
-            self._buffers[role, like.device] = held
-        return held[: like.numel()].view(like.shape)
+Combination = tuple[float, float, float, float]
+"""Coefficients over :data:`SEEN`."""
 
-    def load(self, role: str, values: Tensor) -> Tensor:
-        """``values`` in float64, in the buffer of ``role``."""
-        return self.empty(role, values).copy_(values)
+_ONE: Combination = (0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Motion:
-    """One update of one parameter in float64: ``g_n``, ``θ_n``, ``d_n`` and, with momentum, ``v_{n+1}``."""
+    """One update, every vector of it as a combination of what a post-step hook sees; ``velocity`` is ``v_{n+1}``.
 
-    gradient: Tensor
-    theta: Tensor
-    direction: Tensor
-    buffer: Tensor | None
-
-    def products(self, degree: int, out: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """``(channel, terms)``: the sum of ``terms`` over a neuron is its channel. ``out`` is overwritten each time."""
-        if degree == 1:
-            yield "breaking", self.gradient
-            return
-        yield "breaking", torch.mul(self.gradient, self.theta, out=out)
-        yield "gradient", torch.mul(self.gradient, self.gradient, out=out)
-        yield "direction", torch.mul(self.direction, self.direction, out=out)
-        if self.buffer is not None:
-            yield "overlap", torch.mul(self.direction, self.buffer, out=out)
-
-
-def solve_motion(parameter: Tensor, buffer: Tensor | None, hyper: Hyper, replaced: bool, scratch: Scratch) -> Motion:
-    """Solve the update for what the hook does not see; rounding is that of float64, or of ``parameter`` as stored.
-
-    Parameters
-    ----------
-    parameter, buffer
-        After the step: ``θ_{n+1}`` with its ``.grad``, and ``v_{n+1}`` if there is momentum.
-    replaced
-        Whether ``.grad`` holds ``d_n`` in place of ``g_n``; see :func:`leaves_direction_in_grad`.
-
-    Raises
-    ------
-    RecordingError
-        If weight decay has erased ``θ_n``: ``ηλ`` is 1, or nearly.
+    Every logged number is thus a combination of sums of products of what is stored, and nothing is computed on tensors.
     """
-    lr, beta, decay = hyper.lr, hyper.momentum, hyper.weight_decay
-    assert parameter.grad is not None, "the caller refuses parameters without a gradient"
-    gradient, theta = scratch.load("gradient", parameter.grad), scratch.load("theta", parameter)
-    velocity = None if buffer is None else scratch.load("buffer", buffer)
-    if velocity is not None and not hyper.nesterov:
-        return Motion(gradient, theta.add_(velocity, alpha=lr), velocity, None)
-    direction = scratch.load("direction", gradient)
-    if velocity is not None and replaced:
-        gradient.sub_(velocity, alpha=beta)
-    elif velocity is not None:
-        direction.add_(velocity, alpha=beta)
-    _refuse_erased(lr, decay)
-    theta.add_(direction, alpha=lr).div_(1 - lr * decay)
-    return Motion(gradient, theta, direction.add_(theta, alpha=decay), velocity)
+
+    gradient: Combination
+    theta: Combination
+    direction: Combination
+    velocity: Combination
+
+    @staticmethod
+    def of(hyper: Hyper, replaced: bool) -> Motion:
+        """Solve the update for what the hook does not see.
+
+        Parameters
+        ----------
+        replaced
+            Whether ``.grad`` holds ``g + βv'`` in place of ``g``; see :func:`leaves_direction_in_grad`.
+
+        Raises
+        ------
+        RecordingError
+            If weight decay has erased ``θ_n``: ``ηλ`` is 1, or nearly.
+
+        Examples
+        --------
+        With classical momentum ``θ_n = θ_{n+1} + ηv_{n+1}``:
+
+        >>> Motion.of(Hyper(0.5, 0.9, 0.0, 0.1, False), False).theta
+        (0.0, 1.0, 0.5, 0.0)
+        """
+        lr, beta, decay = hyper.lr, hyper.momentum, hyper.weight_decay
+        seen: Combination = (1.0, 0.0, 0.0, 0.0)
+        if beta and not hyper.nesterov:
+            velocity: Combination = (0.0, 0.0, 1.0, 0.0)
+            return Motion(seen, (0.0, 1.0, lr, 0.0), velocity, velocity)
+        _refuse_erased(lr, decay)
+        kept = 1 / (1 - lr * decay)
+        ahead = beta if hyper.nesterov and not replaced else 0.0  # d - λθ is .grad + ahead * v'
+        gradient: Combination = (1.0, 0.0, -beta if replaced else 0.0, 0.0)
+        theta: Combination = (kept * lr, kept, kept * lr * ahead, 0.0)
+        direction: Combination = (1 + decay * theta[0], decay * theta[1], ahead + decay * theta[2], 0.0)
+        return Motion(gradient, theta, direction, (0.0, 0.0, 1.0, 0.0))
+
+    def channels(self, degree: int, names: Iterable[str]) -> dict[str, dict[int, float]]:
+        """Channel -> its coefficients over the sums of :data:`PAIRS`, without those that are 0."""
+        factors = {
+            "breaking": (self.gradient, self.theta if degree == 2 else _ONE),
+            "gradient": (self.gradient, self.gradient),
+            "direction": (self.direction, self.direction),
+            "overlap": (self.direction, self.velocity),
+        }
+        return {name: _over_pairs(*factors[name]) for name in names}
+
+
+def _over_pairs(a: Combination, b: Combination) -> dict[int, float]:
+    """``⟨a, b⟩`` over the products of :data:`PAIRS`: those of two different vectors occur twice."""
+    values = (a[i] * b[k] + (a[k] * b[i] if i != k else 0.0) for i, k in PAIRS)
+    return {index: value for index, value in enumerate(values) if value}
 
 
 def _refuse_erased(lr: float, decay: float) -> None:
@@ -170,21 +189,25 @@ def check_optimizer(optimizer: object) -> None:
     Raises
     ------
     RecordingError
-        Unless ``optimizer`` is ``torch.optim.SGD`` itself, not maximizing, not differentiable, not under an AMP scaler.
+        Unless ``optimizer`` is ``torch.optim.SGD`` itself, not maximizing, not differentiable.
     """
     if type(optimizer) is not torch.optim.SGD:
         raise RecordingError(
             f"optimizer: expected torch.optim.SGD itself, got {type(optimizer).__name__}; the recorded laws follow "
             "from SGD's update (momentum, dampening, Nesterov, weight decay) and hold for no other; if SGD is wrapped, "
-            "pass the one inside (often wrapper.optimizer)"
+            "pass the one inside (often wrapper.optimizer); for others, torch_bridge.Budget accounts for every change"
         )
     for group in optimizer.param_groups:
         _check_flags(group)
-    if getattr(optimizer, "found_inf", None) is not None or getattr(optimizer, "grad_scale", None) is not None:
-        raise RecordingError(
-            "optimizer: expected unscaled gradients, got a fused step under a GradScaler, which may have been skipped; "
-            "use SGD(..., fused=False), or train without the scaler"
-        )
+
+
+def was_skipped(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the step that has just returned changed nothing: a fused one, whose GradScaler found an infinite gradient.
+
+    Other implementations are not called at all then.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(torch.as_tensor(found).any())
 
 
 def _check_flags(group: Mapping[str, Any]) -> None:

@@ -12,10 +12,11 @@ from torch import nn  # noqa: E402
 
 from torch_bridge.data import batches, open_dataset  # noqa: E402
 from torch_bridge.discover import find_symmetries  # noqa: E402
-from torch_bridge.evaluate import evaluate  # noqa: E402
+from torch_bridge.evaluate import EvaluationError, evaluate  # noqa: E402
 from torch_bridge.recorder import Recorder  # noqa: E402
-from torch_bridge.run_folder import HYPER, read_arrays, segments, write_arrays, write_manifest  # noqa: E402
-from torch_bridge.run_log import RunLog, RunLogError  # noqa: E402
+from torch_bridge.run_folder import read_arrays, segments, write_arrays, write_manifest  # noqa: E402
+from torch_bridge.run_header import HYPER  # noqa: E402
+from torch_bridge.run_log import RunLog  # noqa: E402
 from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap  # noqa: E402
 
 KINDS = ("translation", "shift", "scale", "rescale")
@@ -267,7 +268,9 @@ def test_without_dampening_both_starts_are_one(tmp_path, run):
 def test_a_translation_read_as_a_scale_is_refused_for_its_missing_forcing(tmp_path, run):
     log = run("plain")
     groups = tuple(replace(g, kind="scale") if g.kind == "translation" else g for g in log.header.groups)
-    with pytest.raises(RunLogError, match=r"name: expected one of .*breaking.* got"):
+    with pytest.raises(
+        EvaluationError, match=r"expected the channels \['gradient'\] of a scale symmetry, got \['breaking'\]"
+    ):
         evaluate(relabelled(log, tmp_path / "copy", groups=groups))
 
 

@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 from tests.torch_bridge.small_network import IMPLEMENTATIONS, VARIANTS, gap, network, recorded, sgd, train  # noqa: E402
 from torch_bridge.recorder import Recorder  # noqa: E402
 from torch_bridge.run_log import RunLog  # noqa: E402
-from torch_bridge.sgd_update import Hyper, Scratch, solve_motion  # noqa: E402
+from torch_bridge.sgd_update import Hyper, Motion  # noqa: E402
 from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap  # noqa: E402
 
 # --- the referee ---
@@ -218,11 +218,12 @@ def test_the_state_before_a_step_is_recovered_to_rounding(settings):
         parameter.grad = torch.randn(500, dtype=torch.float64)
         optimizer.step()
         hyper = Hyper.of(optimizer.param_groups[0])
-        with torch.no_grad():
-            buffer = optimizer.state[parameter].get("momentum_buffer")
-            motion = solve_motion(parameter, buffer, hyper, False, Scratch())
-        scale = before.abs() + hyper.lr * motion.direction.abs()
-        assert ((motion.theta - before).abs() / scale).max() < 4 * 2**-52
+        buffer = optimizer.state[parameter].get("momentum_buffer")
+        seen = [parameter.grad, parameter.detach(), buffer if hyper.momentum else 0, 1]
+        motion = Motion.of(hyper, False)
+        theta, direction = (sum(c * x for c, x in zip(v, seen, strict=True)) for v in (motion.theta, motion.direction))
+        scale = before.abs() + hyper.lr * direction.abs()
+        assert ((theta - before).abs() / scale).max() < 4 * 2**-52
 
 
 def test_parameters_in_another_memory_format_are_read_in_their_own_shape(tmp_path):

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from tests.torch_bridge.small_network import VARIANTS, gap, network, recorded, sgd, train  # noqa: E402
-from torch_bridge.recorder import Recorder, RecordingError, rows_before_nonfinite  # noqa: E402
+from torch_bridge.pending_rows import rows_before_nonfinite  # noqa: E402
+from torch_bridge.recorder import Recorder, RecordingError  # noqa: E402
 from torch_bridge.run_log import RunLog, RunLogError  # noqa: E402
 from torch_bridge.symmetry_map import SymmetryMap  # noqa: E402
 
@@ -210,15 +211,6 @@ def test_half_precision_parameters_are_refused(tmp_path):
     refusal(tmp_path, symmetries, sgd(symmetries), "half precision")
 
 
-@pytest.mark.parametrize("setting", [{"lr": 0.2}, {"weight_decay": 0.0}, {"momentum": 0.9}])
-def test_different_hyper_parameters_within_a_symmetry_are_refused_by_name(tmp_path, setting):
-    symmetries = network()
-    decayed = [p for p in symmetries.model.parameters() if p.ndim > 1]
-    others = [p for p in symmetries.model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.SGD([{"params": decayed}, {"params": others} | setting], lr=0.1, weight_decay=0.01)
-    refusal(tmp_path, symmetries, optimizer, "all blocks of the rescale symmetry '3 -> 5'")
-
-
 def test_nesterov_in_some_groups_only_is_refused(tmp_path):
     symmetries = network()
     first, *rest = symmetries.model.parameters()
@@ -334,36 +326,6 @@ def test_a_sparse_gradient_is_refused(tmp_path):
     recorder = Recorder(optimizer, symmetries, tmp_path / "run")
     with pytest.raises(RecordingError, match=r"'3\.weight', got a sparse one"), recorder:
         train(symmetries.model, optimizer, 1, each=sparsify)
-
-
-def scaled(symmetries, optimizer, steps):
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = symmetries.model(torch.randn(16, 5)).square().mean()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-
-
-def test_a_fused_step_under_a_grad_scaler_is_refused(tmp_path):
-    symmetries = network(torch.float32)
-    optimizer = sgd(symmetries, fused=True)
-    with (
-        pytest.raises(RecordingError, match=r"step 0: .*under a GradScaler"),
-        Recorder(optimizer, symmetries, tmp_path / "run"),
-    ):
-        scaled(symmetries, optimizer, 1)
-
-
-def test_an_unfused_step_under_a_grad_scaler_is_recorded_with_unscaled_gradients(tmp_path):
-    symmetries = network(torch.float32)
-    optimizer = sgd(symmetries, momentum=0.9, foreach=False)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
-        scaled(symmetries, optimizer, 20)
-    log = RunLog.open(tmp_path / "run")
-    assert log.steps == 20
-    assert max(gap(log, group) for group in (0, 1)) < 1e-5
 
 
 def test_a_taken_folder_is_refused_and_leaves_no_hook(tmp_path):

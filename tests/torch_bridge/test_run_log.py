@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 import torch_bridge.run_folder as run_folder
-from torch_bridge.run_log import GroupColumns, Header, Initial, RunLog, RunLogError, RunLogWriter
+from torch_bridge.run_header import GroupColumns, Header, Initial
+from torch_bridge.run_log import RunLog, RunLogError
+from torch_bridge.run_writer import RunLogWriter
 from torch_bridge.symmetry_map import Block, NeuronSymmetries
 
 BLOCK = {"parameter": "0.weight", "view": [3, 4], "axis": 0, "coefficient": 1}
 HEADER = Header(
     groups=(
-        GroupColumns("scale", "first", (BLOCK,), 0, (0, 3), {"breaking": (0, 3), "gradient": (3, 6)}),
-        GroupColumns("translation", "last", (BLOCK | {"view": [4, 3]},), 1, (3, 7), {"breaking": (6, 10)}),
+        GroupColumns("scale", "first", (BLOCK,), 0, (0, 3), {"breaking": (0, 3), "gradient": (3, 6)}, 0),
+        GroupColumns("translation", "last", (BLOCK | {"view": [4, 3]},), 1, (3, 7), {"breaking": (6, 10)}, 1),
     ),
     dtype="float32",
     every=2,
@@ -361,13 +363,15 @@ def load(name, file):
     spec.loader.exec_module(module)
     return module
 folder, path = sys.argv[1:]
+header = load("torch_bridge.run_header", folder + "/run_header.py")
 load("torch_bridge.run_folder", folder + "/run_folder.py")
-log = load("torch_bridge.run_log", folder + "/run_log.py")
+load("torch_bridge.run_log", folder + "/run_log.py")
+log = load("torch_bridge.run_writer", folder + "/run_writer.py")
 assert "torch" not in sys.modules
 N = 300
-group = log.GroupColumns("scale", "all", (), 0, (0, N), {"breaking": (0, N)})
-header = log.Header((group,), "float32", 1, False, True)
-writer = log.RunLogWriter(path, header, log.Initial(*np.zeros((3, N))))
+group = header.GroupColumns("scale", "all", (), 0, (0, N), {"breaking": (0, N)}, 0)
+columns = header.Header((group,), "float32", 1, False, True)
+writer = log.RunLogWriter(path, columns, header.Initial(*np.zeros((3, N))))
 while True:
     writer.append(np.full((5, N), writer.steps), np.zeros((5, 4)))
     writer.append_charge(writer.steps + 5, np.full(N, writer.steps), np.ones(N))
