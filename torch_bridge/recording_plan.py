@@ -28,15 +28,25 @@ class Use:
     part: int
     degree: int
 
-    def pick(self, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-        """The block's sums, shape ``(neurons,)``, from those of its matrix; see :func:`matrix_sums`."""
-        if self.block.axis == 0:
-            assert rows is not None, "the caller asks for what its uses need"
-            return rows
-        assert columns is not None, "the caller asks for what its uses need"
-        view, axis = self.block.view[1:], self.block.axis - 1
-        others = [k for k in range(len(view)) if k != axis]
-        return columns.reshape(view).sum(others) if others else columns
+    @property
+    def along(self) -> str:
+        """Where its slices lie: ``"rows"`` or ``"columns"`` of its matrix, or ``"both"`` (a grouped convolution's)."""
+        if self.block.axes == (0,):
+            return "rows"
+        return "both" if 0 in self.block.axes else "columns"
+
+    def pick(self, rows: Tensor | None, columns: Tensor | None, products: Tensor | None) -> Tensor:
+        """The block's sums, shape ``(neurons,)``, from those of its matrix (:func:`matrix_sums`) or from the products."""
+        if self.along == "both":
+            assert products is not None, "the caller asks for what its uses need"
+            return self.block.sum(products)
+        sums = rows if self.along == "rows" else columns
+        assert sums is not None, "the caller asks for what its uses need"
+        if self.along == "columns":
+            view = self.block.view[1:]
+            others = [k for k in range(len(view)) if k + 1 not in self.block.axes]
+            sums = (sums.reshape(view).sum(others) if others else sums).reshape(-1)
+        return self.block.owned(sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +68,7 @@ class Tracked:
             users = [use for use in self.uses if index in needed[use.part]]
             for leading in sorted({use.block.view[0] for use in users}):
                 uses = [use for use in users if use.block.view[0] == leading]
-                rows, columns = any(use.block.axis == 0 for use in uses), any(use.block.axis for use in uses)
-                yield _Read(index, leading, rows, columns, tuple(uses))
+                yield _Read(index, leading, frozenset(use.along for use in uses), tuple(uses))
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,7 @@ class _Read:
 
     index: int
     leading: int
-    rows: bool
-    columns: bool
+    along: frozenset[str]
     uses: tuple[Use, ...]
 
     def sums(self, seen: Seen, shard: tuple[int, int] | None, precise: bool) -> Iterator[tuple[Use, Tensor]]:
@@ -79,10 +87,15 @@ class _Read:
         start, stop = shard or (0, self.leading)
         if start == stop:
             return
-        rows, columns = matrix_sums(first, second, stop - start, rows=self.rows, columns=self.columns, precise=precise)
+        asked = {"rows": "rows" in self.along, "columns": "columns" in self.along}
+        rows, columns = matrix_sums(first, second, stop - start, **asked, precise=precise)
         if rows is not None and shard is not None:
             rows = torch.nn.functional.pad(rows, (start, self.leading - stop))
-        yield from ((use, use.pick(rows, columns)) for use in self.uses)
+        products = None
+        if "both" in self.along:
+            wide = first.double() if precise else first
+            products = wide if second is None else wide * second
+        yield from ((use, use.pick(rows, columns, products)) for use in self.uses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +251,9 @@ def _processes(parameters: Mapping[str, Tensor]) -> torch.distributed.ProcessGro
 def _shard(name: str, parameter: Any, uses: Sequence[Use], processes: torch.distributed.ProcessGroup) -> tuple[int, int]:
     """The rows that this process holds: FSDP2 deals them out as ``torch.chunk`` does."""
     rows = parameter.shape[0] if parameter.ndim else 0
-    if not parameter.placements[0].is_shard(0) or any(use.block.view[0] != rows for use in uses):
+    if not parameter.placements[0].is_shard(0) or any(
+        use.block.view[0] != rows or use.along == "both" or (use.along == "rows" and use.block.owners) for use in uses
+    ):
         raise RecordingError(
             f"symmetries: expected {name!r} to be sharded along its first dimension, and to be read so, got "
             f"{parameter.placements}, read as {[use.block.view for use in uses]}; leave the symmetries that move it out"

@@ -69,7 +69,7 @@ class Block:
         if not isinstance(self.axis, int):  # a log has lists for tuples
             object.__setattr__(self, "axis", tuple(self.axis))
         object.__setattr__(self, "owners", tuple(self.owners))
-        if not all(0 <= axis < len(self.view) for axis in self._axes):
+        if not all(0 <= axis < len(self.view) for axis in self.axes):
             raise ValueError(f"axis: expected 0 <= axis < {len(self.view)} for view {self.view}, got {self.axis}")
         if not isinstance(self.coefficient, int) or self.coefficient == 0:
             raise ValueError(f"coefficient: expected an integer other than 0, got {self.coefficient}")
@@ -80,12 +80,13 @@ class Block:
             )
 
     @property
-    def _axes(self) -> tuple[int, ...]:
+    def axes(self) -> tuple[int, ...]:
+        """``axis`` as a tuple."""
         return (self.axis,) if isinstance(self.axis, int) else self.axis
 
     @property
     def _slices(self) -> int:
-        return prod(self.view[axis] for axis in self._axes)
+        return prod(self.view[axis] for axis in self.axes)
 
     @property
     def neurons(self) -> int:
@@ -99,9 +100,13 @@ class Block:
         >>> Block("weight", (2, 3), axis=1, owners=(0, -1, 0)).sum(torch.ones(2, 3))
         tensor([4.], dtype=torch.float64)
         """
-        others = [k for k in range(len(self.view)) if k not in self._axes]
+        others = [k for k in range(len(self.view)) if k not in self.axes]
         read = values.reshape(self.view)
-        sums = (read.sum(others, dtype=torch.float64) if others else read.to(torch.float64)).reshape(-1)
+        sums = read.sum(others, dtype=torch.float64) if others else read.to(torch.float64)
+        return self.owned(sums.reshape(-1))
+
+    def owned(self, sums: Tensor) -> Tensor:
+        """Sums of each slice, shape ``(slices,)``, as sums of each neuron, shape ``(neurons,)``."""
         if not self.owners:
             return sums
         owners = torch.tensor(self.owners, device=sums.device)
@@ -115,7 +120,7 @@ class Block:
         if self.owners:
             per_neuron = torch.cat([per_neuron, per_neuron.new_full((1,), nobody)])
             per_neuron = per_neuron[torch.tensor(self.owners, device=per_neuron.device)]
-        return per_neuron.reshape([n if k in self._axes else 1 for k, n in enumerate(self.view)]).expand(self.view)
+        return per_neuron.reshape([n if k in self.axes else 1 for k, n in enumerate(self.view)]).expand(self.view)
 
 
 @dataclass(frozen=True)
