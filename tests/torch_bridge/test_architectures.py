@@ -315,6 +315,23 @@ def test_every_certified_charge_meets_its_exact_law_to_rounding(name, settings, 
     assert all(run.gap(matrices) <= 1e-12 for matrices in found.matrices)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_claimed_charge_of_every_architecture_can_be_recorded_and_is_exact(name, tmp_path):
+    chosen, draw = ARCHITECTURES[name], torch.Generator().manual_seed(1)
+    torch.manual_seed(chosen.seed)
+    model = chosen.build().double()
+    example = torch.zeros(chosen.shape, dtype=torch.long if chosen.tokens else torch.float64)
+    found = find_symmetries(model, example, loss=chosen.loss)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-3)
+    with Recorder(optimizer, found, tmp_path / "run"):
+        for _ in range(8):
+            x, y = chosen.batch(draw, model(example).shape)
+            optimizer.zero_grad()
+            chosen.loss(model(x), y).backward()
+            optimizer.step()
+    assert evaluate(RunLog.open(tmp_path / "run")).worst("exact") <= 1e-12
+
+
 def test_the_matrix_law_is_missed_by_what_is_no_symmetry(tmp_path):
     torch.manual_seed(0)
     found, _, run = train(GPT().double(), (8, 3), token_loss, {}, tmp_path / "run")
