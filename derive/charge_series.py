@@ -66,9 +66,7 @@ class ChargeSeries:
 
     def _repr_latex_(self) -> str:
         terms = [rf"\left({sp.latex(self.of_charge)}\right) Q"] if self.of_charge != 0 else []
-        terms += [
-            rf"\left({sp.latex(c)}\right)\langle F({u.latex()}), F({v.latex()})\rangle_M" for (u, v), c in self.of_pairs
-        ]
+        terms += [rf"\left({sp.latex(c)}\right)\langle F({u.latex}), F({v.latex})\rangle_M" for (u, v), c in self.of_pairs]
         return f"${' + '.join(terms) or '0'}$"
 
 
