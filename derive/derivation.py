@@ -155,8 +155,9 @@ _PLAIN = (
     (r"\\[,;]", " "),
     (r"\\langle ", "<"),
     (r"\\rangle", ">"),
+    (r"\\bullet ?", "t"),
     (r"\\ddot\s*(\\?[A-Za-z]+)", r"\1''"),
-    (r"\\dot\s*(\\?[A-Za-z]+)", r"\1'"),
+    (r"\\dot(?![a-z])\s*(\\?[A-Za-z]+)", r"\1'"),
     (r"\\nabla", "grad"),
     (r"\\to\b", "->"),
     (r"\\dots", "..."),
@@ -186,7 +187,11 @@ def _relation(step: Step) -> str:
 
 
 def _step_text(number: int, step: Step) -> str:
-    lines = [f"\n{number}. {step.rule}: {plain(step.reason)}{_source(step)}", f"     {step.before}", f"   = {step.after}"]
+    lines = [
+        f"\n{number}. {step.rule}: {plain(step.reason)}{plain(_source(step))}",
+        f"     {step.before}",
+        f"   = {step.after}",
+    ]
     if step.dropped != 0:
         lines.append(f"   dropped: {step.dropped}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from derive.discrete_law import DRIVES, DiscreteLaw
 from derive.law import Law
 from derive.operator_calculus import operator_on
 from derive.relations import Relation, noether, relation_steps, relations, theorem_1
-from derive.sheet import Formula, Letter, Sheet
+from derive.sheet import Formula, Letter, Note, Sheet, note
 from derive.solution import Solution
 from derive.stochastic import ItoLaw, trace_latex
 from derive.symbols import time as t
@@ -50,7 +50,7 @@ def _law_legend(law: Law) -> tuple[Letter, ...]:
 
 def _drive_letters(law: Law) -> dict[str, Letter]:
     """Name of a form -> its letter. Beyond order 1 the drives are those of the recurrence."""
-    mean = r", $\dot\theta$ the mean velocity $\Delta\theta/h$ of a step" if law.order not in (0, 1) else ""
+    mean = r", $\dot\theta$ the mean velocity $\Delta\theta / h$ of a step" if law.order not in (0, 1) else ""
     velocity = law.symmetry.form_latex(r"\dot\theta")
     return {
         "gradient": Letter("q(t)", "q(t)", f"${law.symmetry.form_latex('g')}$"),
@@ -79,14 +79,14 @@ def _discrete_legend(law: DiscreteLaw) -> tuple[Letter, ...]:
 # Laws
 
 
-def _law_notes(law: Law) -> tuple[str, ...]:
-    notes = () if law.validity == sp.true else (f"It holds for ${sp.latex(law.validity)}$.",)
+def _law_notes(law: Law) -> tuple[Note, ...]:
+    notes = () if law.validity == sp.true else (note("It holds for <here>.", here=law.validity),)
     if law.higher:
         remedy = (
             "It is not solved: the fast roots of a truncated law are artefacts of the truncation. "
             'Order oo has both exponents and a solution, and so has the form "slow flow".'
         )
-        return (*notes, remedy)
+        return (*notes, note(remedy))
     return notes
 
 
@@ -198,9 +198,8 @@ def of_symmetry(symmetry: Symmetry) -> Sheet:
         parts.append(Formula("Charge", (f"Q = {symmetry.charge}",), (f"Q = {sp.latex(symmetry.charge)}",)))
         derivations.insert(1, noether(symmetry))
     else:
-        notes = (
-            r"It has no charge: $X$ is not a gradient, as $M$ is not symmetric. $\langle g, X\rangle = 0$ all the same.",
-        )
+        none = r"It has no charge: $M$ is not symmetric, so $X$ is no gradient. $\langle g, X\rangle = 0$ all the same."
+        notes = (note(none),)
     parts += [_relation_formula(relation) for relation in found]
     source = tuple((relation.name.replace(" ", "_").replace(",", ""), relation.rows) for relation in found)
     legend = (

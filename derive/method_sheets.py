@@ -16,10 +16,10 @@ from derive.momentum_manifold import DiscreteManifold, MemorylessIteration, Modi
 from derive.multistep import LinearMultistep, multistep_of
 from derive.pde_scheme import ModifiedPDE
 from derive.runge_kutta import RungeKutta
-from derive.sheet import Formula, Letter, Sheet, Table
+from derive.sheet import Formula, Letter, Note, Sheet, Table, note
 from derive.shuffling import EpochLoss
 from derive.stochastic import StochasticModifiedEquation
-from derive.tree_derivation import SHOWN, field_of_map, field_of_multistep, manifold_of_field, map_of_field
+from derive.tree_derivation import SHOWN, field_of_map, field_of_multistep, manifold_of_field, map_of_field, weight
 from derive.trees import RootedTree
 from derive.update_rule import UpdateRule
 
@@ -32,9 +32,13 @@ TREES = (
     Letter(
         "tau",
         r"\tau",
-        r"rooted tree, in plain text t, [t], [t,t] for $\bullet$, $[\bullet]$, $[\bullet^2]$",
+        r"rooted tree: $\bullet$ is a single vertex, $[\bullet, \bullet]$ has two on its root",
     ),
-    Letter("F(tau)", r"F(\tau)", r"elementary differential: $f$, $f'f$, $f''(f, f)$ for these three"),
+    Letter(
+        "F(tau)",
+        r"F(\tau)",
+        r"elementary differential: $f$ of $\bullet$, $f'f$ of $[\bullet]$, $f''(f, f)$ of $[\bullet, \bullet]$",
+    ),
     Letter("|tau|", r"|\tau|", "number of vertices; a tree of $n$ of them comes with $h^{n-1}$ in a field"),
     Letter("sigma(tau)", r"\sigma(\tau)", "number of automorphisms"),
     Letter("gamma(tau)", r"\gamma(\tau)", r"density: the exact flow has $a(\tau) = 1/\gamma(\tau)$"),
@@ -145,16 +149,18 @@ def _modified_loss(found: ModifiedField) -> Formula:
     return Formula(r"The loss that descent with f = -grad L follows, with a rest", (f"L~ = {' + '.join(terms)}",), (latex,))
 
 
-def _field_notes(found: ModifiedField) -> tuple[str, ...]:
-    limit = found.validity.condition
-    notes = [r"$L(\tau)$ contracts derivatives of the loss along the tree: $L(\bullet) = L$, $L([\bullet]) = |\nabla L|^2$."]
+def _field_notes(found: ModifiedField) -> tuple[Note, ...]:
+    notes = [
+        note(r"$L(\tau)$ contracts derivatives of the loss along the tree: $L(\bullet) = L$, $L([\bullet]) = |\nabla L|^2$.")
+    ]
     if found.is_gradient:
-        notes.append("To this order descent follows the gradient of that loss, with no rest.")
+        notes.append(note("To this order descent follows the gradient of that loss, with no rest."))
     else:
-        rest = next((tree, c) for tree, c in found.split.rest.items() if c != 0)
-        notes.append(rf"There is a rest that no loss gives: it starts with ${sp.latex(rest[1])}$ of $b({rest[0].latex})$.")
-    if limit.gts != sp.oo:
-        notes.append(rf"The series converges on the linearized problem for ${sp.latex(limit)}$.")
+        tree, rest = next((tree, c) for tree, c in found.split.rest.items() if c != 0)
+        notes.append(note("There is a rest that no loss gives: it starts with <c> of <b>.", c=rest, b=weight("b", tree)))
+    limit = found.validity
+    if limit.limit != sp.oo:
+        notes.append(note("The series converges on the linearized problem for <limit>.", limit=limit.condition))
     return tuple(notes)
 
 
@@ -235,8 +241,8 @@ def of_stochastic(found: StochasticModifiedEquation) -> Sheet:
         Letter("dW", "dW", "increment of a Wiener process"),
     )
     source = (("drift", found.drift), ("noise", found.noise))
-    note = rf"Expectations after a fixed time are those of SGD up to $O(\eta^{found.order})$."
-    return Sheet(found.derivation.title, (found.derivation,), (formula,), legend, source, (note,))
+    weak = note("Expectations after a fixed time are those of SGD up to <small>.", small=sp.Order(symbols.lr**found.order))
+    return Sheet(found.derivation.title, (found.derivation,), (formula,), legend, source, (weak,))
 
 
 def of_epoch_loss(found: EpochLoss) -> Sheet:
@@ -296,10 +302,10 @@ def _shift(count: int, step: str) -> str:
     return f" {'+' if count > 0 else '-'} {'' if abs(count) == 1 else f'{abs(count)} '}{step}"
 
 
-def _pde_notes(found: ModifiedPDE) -> tuple[str, ...]:
+def _pde_notes(found: ModifiedPDE) -> tuple[Note, ...]:
     if found.leading_error is None:
-        return ("The scheme is exact as far as derivatives are kept here.",)
+        return (note("The scheme is exact as far as derivatives are kept here."),)
     k, error = found.leading_error
     kind = "dissipates, or amplifies" if k % 2 == 0 else "disperses"
-    return (rf"The leading error is ${sp.latex(error)}$ in front of $\partial_x^{{{k}}} u$: it is of order "
-            f"{found.accuracy} in $dx$ and {kind}.",)  # fmt: skip
+    sentence = f"The leading error is <error>, times the derivative of order {k}: it is of order <p> in $dx$ and {kind}."
+    return (note(sentence, error=error, p=sp.Integer(found.accuracy)),)

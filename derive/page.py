@@ -65,7 +65,7 @@ def page(paper: Sheet) -> str:
         *(_derivation(derivation, paper.title) for derivation in paper.derivations),
         "<h2>result</h2>",
         *(_part(part) for part in paper.parts),
-        *(f'<p class="note">{_prose(note)}</p>' for note in paper.notes),
+        *(f'<p class="note">{_prose(note.prose)}</p>' for note in paper.notes),
         _legend(paper.legend),
     ]
     head = (

@@ -51,7 +51,7 @@ _INDENT = " " * 5
 def _text(paper: Sheet) -> str:
     blocks = [derivation.to_text() for derivation in paper.derivations] or [plain(paper.title)]
     blocks += ["\n".join([_small(part.heading), *(_INDENT + line for line in _text_lines(part))]) for part in paper.parts]
-    blocks += [plain(note) for note in paper.notes]
+    blocks += [note.text for note in paper.notes]
     if paper.legend:
         width = max(8, *(len(letter.text) for letter in paper.legend))
         rows = (f"{_INDENT}{letter.text:<{width}} {plain(letter.meaning)}" for letter in paper.legend)
@@ -77,7 +77,7 @@ def _text_lines(part: Formula | Table) -> list[str]:
 def _latex(paper: Sheet) -> str:
     blocks = [derivation.to_latex() for derivation in paper.derivations]
     blocks += [rf"\paragraph{{{part.heading}}}" + "\n" + _latex_body(part) for part in paper.parts]
-    blocks += [rf"\noindent {note}" for note in paper.notes]
+    blocks += [rf"\noindent {note.prose}" for note in paper.notes]
     where = "; ".join(f"${letter.latex}$: {letter.meaning}" for letter in paper.legend)
     return "\n".join([*blocks, *([rf"\noindent Here {where}."] if where else [])])
 
@@ -96,7 +96,7 @@ def _latex_body(part: Formula | Table) -> str:
 def _markdown(paper: Sheet) -> str:
     blocks = [derivation.to_markdown() for derivation in paper.derivations]
     blocks += [f"**{part.heading}**\n\n{_markdown_body(part)}" for part in paper.parts]
-    blocks += [f"{note}\n" for note in paper.notes]
+    blocks += [f"{note.prose}\n" for note in paper.notes]
     where = "\n".join(f"* ${letter.latex}$: {letter.meaning}" for letter in paper.legend)
     return "\n".join([*blocks, *([f"Here\n\n{where}\n"] if where else [])])
 

@@ -1,6 +1,6 @@
 """A sheet: what is written down of one result, in no format yet.
 
-:mod:`derive.reading` makes sheets of results, :mod:`derive.rendering` writes them. Mathematics is kept twice, as plain text
+:mod:`derive.sheets` makes sheets of results, :mod:`derive.rendering` writes them. Mathematics is kept twice, as plain text
 and as LaTeX without delimiters; in prose LaTeX stands between dollars (:func:`derive.derivation.plain` takes it out again).
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derive.derivation import Derivation
+from derive.derivation import Derivation, plain
 
 Part = sp.Basic | Sequence[sp.Basic] | Mapping[str, sp.Basic]
 """What one name of the SymPy source stands for: an expression, a list of them, or a dictionary by text."""
@@ -66,6 +66,26 @@ class Letter:
 
 
 @dataclass(frozen=True)
+class Note:
+    """A sentence: as plain text, and as prose with LaTeX between dollars. :func:`note` makes one."""
+
+    text: str
+    prose: str
+
+
+def note(sentence: str, **formulas: sp.Basic) -> Note:
+    r"""A sentence in which ``<name>`` stands for the expression of that name.
+
+    >>> note("It holds for <here> and <x>.", here=sp.Symbol("eta") < 1, x=sp.Rational(1, 2))
+    Note(text='It holds for eta < 1 and 1/2.', prose='It holds for $\\eta < 1$ and $\\frac{1}{2}$.')
+    """
+    text, prose = plain(sentence), sentence
+    for name, expr in formulas.items():
+        text, prose = text.replace(f"<{name}>", str(expr)), prose.replace(f"<{name}>", f"${sp.latex(expr)}$")
+    return Note(text, prose)
+
+
+@dataclass(frozen=True)
 class Sheet:
     """A result on paper.
 
@@ -82,7 +102,7 @@ class Sheet:
     source
         Pairs (name, what it stands for): the result in SymPy.
     notes
-        Prose: where it holds, and what to do where it does not.
+        Where it holds, and what to do where it does not.
     remarks
         Comments on the source.
     """
@@ -92,5 +112,5 @@ class Sheet:
     parts: tuple[Formula | Table, ...]
     legend: tuple[Letter, ...]
     source: tuple[tuple[str, Part], ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     remarks: tuple[str, ...] = ()

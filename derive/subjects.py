@@ -6,7 +6,7 @@ Options come by their names on the command line. An option that a subject has no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -174,7 +174,7 @@ def _runge_kutta(name: str) -> Subject:
 
 
 METHODS = (
-    _trees("gradient-descent", "explicit Euler on -grad L", lambda: runge_kutta("euler")),
+    _trees("gradient-descent", "explicit Euler on -grad L", lambda: replace(runge_kutta("euler"), name="gradient descent")),
     _trees("heavy-ball", "momentum, beta a symbol", lambda: heavy_ball(symbols.momentum)),
     _trees("nesterov", "as torch.optim.SGD has it, beta a symbol", lambda: nesterov(symbols.momentum)),
     *map(_runge_kutta, CATALOGUE),

@@ -198,7 +198,7 @@ def test_the_discrete_law_is_printed_in_every_format(run, form):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("scale --order oo", "It holds for eta lambda < 1."),
+        ("scale --order oo", "It holds for eta*lambda < 1."),
         ("scale --order 2", "Q' + (2*lambda)*Q = -eta**2*Derivative(q(t), t)/2 + eta*q(t)"),
         ("translation --momentum --order oo --start free", "Q'_0"),
         ("scale --momentum --order 2", "Order oo has both exponents and a solution"),

@@ -9,6 +9,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from derive import charge_rate, discrete_law, heavy_ball, law, noether, render, scale, sgd, theorem_1, translation
+from derive.derivation import plain
 from derive.equality import refutes, vanishes
 from derive.operator_calculus import operator_on
 from derive.sheet import Table
@@ -187,7 +188,14 @@ def test_a_page_escapes_what_is_not_markup():
     ("name", "lines"),
     [
         ("midpoint", ["[[t]]  1      6      0    -1/6", "[t,t]  2      3      1/4  -1/12"]),
-        ("gradient-descent", ["L~ = (1)*h^0*L(t) + (1/4)*h^1*L([t]) + (1/12)*h^2*L([t,t])", "h lambda_max < 1"]),
+        (
+            "gradient-descent",
+            [
+                "L~ = (1)*h^0*L(t) + (1/4)*h^1*L([t]) + (1/12)*h^2*L([t,t])",
+                "h*lambda_max < 1",
+                "starts with 1/6 of b([[t]])",
+            ],
+        ),
         ("heavy-ball", ["[[t]]  1      6      -(beta**2 + 4*beta + 1)/(3*(beta - 1)**5)"]),
         ("upwind", ["2  0    -a*dx*(nu - 1)/2", "of order 1 in dx and dissipates"]),
         ("lax-wendroff", ["of order 2 in dx and disperses"]),
@@ -208,7 +216,7 @@ def test_the_text_has_the_known_answer(name, lines):
 
 
 def test_a_law_says_where_it_holds_where_that_is_not_everywhere():
-    assert "It holds for eta lambda < 1." in render(law(translation(), sgd(), sp.oo))
+    assert "It holds for eta*lambda < 1." in render(law(translation(), sgd(), sp.oo))
     assert "It holds" not in render(law(translation(), sgd()))
 
 
@@ -236,3 +244,16 @@ def test_what_is_no_result_is_refused_by_name():
 
 def test_the_series_of_a_charge_has_latex():
     assert r"F(\bullet)" in charge_rate(scale(), sgd(weight_decay=False), 1)._repr_latex_()
+
+
+@pytest.mark.parametrize(
+    ("prose", "expected"),
+    [
+        (r"$b(\tau) + p_2(\tau) + \dots$ of $[\bullet, \bullet]$", "b(tau) + p_2(tau) + ... of [t, t]"),
+        (r"$\ddot Q + 2\gamma \dot Q$", "Q'' + 2gamma Q'"),
+        (r"$\langle \dot\theta, X\rangle = |\theta_{A}|^2$", "<theta', X> = |theta_A|^2"),
+        (r"$\widetilde f$ of $e^{hD}$", "f~ of e^(hD)"),
+    ],
+)
+def test_prose_is_read_without_its_latex(prose, expected):
+    assert plain(prose) == expected
