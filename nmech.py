@@ -14,19 +14,29 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-FORMATS = ("text", "latex", "markdown", "python")
+FORMATS = ("text", "latex", "markdown", "html", "python")
 MODELS = ("vgg16", "vgg16-bn")
-FAMILIES = ("translation", "scale", "rescale", "power-rescale", "linear")
+FORMS = ("modified-loss", "modified-flow", "slow-flow")
+STARTS = ("rest", "first-step", "free")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Errors that a user can mend are printed in one line, with exit status 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Greek still gets an answer
-    options = _parser().parse_args(arguments)
+    try:
+        try:
+            return _run(_parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can be told from a failure; --help leaves by SystemExit
+    except BrokenPipeError:  # the reader has seen enough; nothing more may be written, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         options.run(options)
-        sys.stdout.flush()
     except ValueError as error:
         print(f"nmech {options.command}: {error}", file=sys.stderr)
         return 2
@@ -34,8 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = f"needs {error.name}" if error.name else str(error)
         print(f"nmech {options.command}: {missing}; in a clone: pip install '.[torch,plot]'", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader has seen enough; nothing more may be written, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -52,34 +60,95 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[..., None], text: str, example: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, run: Callable[..., None], text: str, example: str, **more: Any
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
         help=text,
         description=text,
         epilog=f"example:  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
     )
     parser.set_defaults(run=run)
     return parser
 
 
+class _SubjectsHelp(argparse.Action):
+    """``nmech derive --help``: the options, and the table of subjects, which is read only now."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from derive.subjects import overview
+
+        parser.epilog = f"{parser.epilog}\n\nSUBJECT is one of\n\n{overview()}"
+        parser.print_help()
+        parser.exit()
+
+
+def _subject(name: str) -> str:
+    from derive.subjects import SUBJECTS
+
+    if name not in SUBJECTS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(SUBJECTS)}, got {name!r}")
+    return name
+
+
+def _order(text: str) -> Any:
+    """A whole number, or oo."""
+    if not re.fullmatch(r"-?[0-9]{1,9}|oo", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number or oo, got {text!r}")
+    if text != "oo":
+        return int(text)
+    import sympy
+
+    return sympy.oo
+
+
 def _add_derive(commands: Any) -> None:
     parser = _command(
-        commands, "derive", _derive, "Derive the law of a charge step by step, solve it, and print both.",
-        "nmech derive scale --momentum --format markdown",
+        commands, "derive", _derive,
+        "Derive a law or a modified equation step by step, solve it where it has a solution, and print all of it.",
+        "nmech derive scale --momentum --order oo --start first-step --format html", add_help=False,
     )  # fmt: skip
-    parser.add_argument("symmetry", choices=FAMILIES, help="the family of symmetries")
-    parser.add_argument("--powers", nargs=2, metavar=("K1", "K2"), help="of power-rescale: s^K1 on A1 and s^-K2 on A2")
-    parser.add_argument(
-        "--matrix", metavar="ROWS", help='M of linear, whose generator is M theta: "0 1; 1 0", exact numbers'
+    parser.epilog = (
+        f"{parser.epilog}\n\nmore to try:\n"
+        "  nmech derive rescale --discrete                  the exact law of the steps\n"
+        "  nmech derive scale --ito                         under gradient noise\n"
+        "  nmech derive scale --identities --order 2        what invariance says about the third derivative\n"
+        "  nmech derive translation --momentum --order 4 --form slow-flow\n"
+        "  nmech derive midpoint --order 8                  Runge–Kutta by rooted trees, up to nine vertices\n"
+        "  nmech derive upwind --order 5 --format latex     what a scheme for a PDE really solves\n"
+        "  nmech derive epoch-loss --batches 3              what an epoch of SGD descends"
     )
-    parser.add_argument("--momentum", action="store_true", help="SGD with momentum β (else plain SGD)")
-    parser.add_argument("--dampening", action="store_true", help="with dampening α, so that a step advances time by η(1−α)")
-    parser.add_argument("--nesterov", action="store_true", help="with Nesterov momentum as torch.optim.SGD has it")
-    parser.add_argument("--no-weight-decay", action="store_true", help="λ = 0")
-    parser.add_argument("--order", type=int, default=1, help="0: gradient flow; 1: modified loss or flow (default)")
-    parser.add_argument("--discrete", action="store_true", help="the exact law of the steps themselves instead")
+    parser.add_argument("-h", "--help", action=_SubjectsHelp, nargs=0, help="show this, with all subjects, and exit")
+    parser.add_argument(
+        "subject", metavar="SUBJECT", type=_subject, help="a family of symmetries, a method, a scheme, …: see below"
+    )
+    rule = parser.add_argument_group("update rule, of laws and equations of learning")
+    rule.add_argument("--momentum", action="store_true", help="SGD with momentum β (else plain SGD)")
+    rule.add_argument("--dampening", action="store_true", help="with dampening α, so that a step advances time by η(1−α)")
+    rule.add_argument("--nesterov", action="store_true", help="with Nesterov momentum as torch.optim.SGD has it")
+    rule.add_argument("--no-weight-decay", action="store_true", help="λ = 0")
+    parser.add_argument(
+        "--order", type=_order, metavar="N|oo",
+        help="highest power of the step that is kept: of a law 0 is gradient flow, 1 (default) the paper, oo exact; "
+        "of a scheme the highest derivative",
+    )  # fmt: skip
+    charge = parser.add_argument_group("laws of charges")
+    charge.add_argument("--powers", nargs=2, metavar=("K1", "K2"), help="of power-rescale: s^K1 on A1 and s^-K2 on A2")
+    charge.add_argument("--matrix", metavar="ROWS", help='M of linear, exact numbers: "0 1; 1 0"')
+    charge.add_argument("--form", choices=FORMS, help="of a law, where there is a choice (default: by rule and order)")
+    charge.add_argument(
+        "--start", choices=STARTS, help="of an oscillator: at rest (default), right after the first step, free"
+    )
+    charge.add_argument("--discrete", action="store_true", help="the exact law of the steps themselves instead")
+    charge.add_argument("--ito", action="store_true", help="the law under stochastic gradients instead")
+    charge.add_argument("--identities", action="store_true", help="what the symmetry says about gradient and Hessian "
+                        "instead; with --order K the identity differentiated K times")  # fmt: skip
+    epoch = parser.add_argument_group("epoch-loss")
+    epoch.add_argument("--sampling", choices=("reshuffling", "independent"), help="of batches (default: reshuffling)")
+    epoch.add_argument("--batches", type=int, metavar="M", help="their number (default: the symbol m)")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print it (default: text)")
 
 
@@ -159,38 +228,26 @@ def _add_experiment(commands: Any) -> None:
 
 def _derive(options: argparse.Namespace) -> None:
     import derive
+    from derive.subjects import ALL_OPTIONS, derive_subject
 
-    if options.dampening and not options.momentum:
-        raise ValueError("dampening: expected momentum with it, which torch ignores it without; add --momentum")
-    if options.nesterov and not options.momentum:
-        raise ValueError("nesterov: expected momentum with it, got none; add --momentum")
-    if options.discrete and options.order != 1:
-        raise ValueError("order: expected none with --discrete, which is exact; leave it out")
-    symmetry = _symmetry(options)
-    rule = derive.sgd(
-        momentum=options.momentum,
-        dampening=options.dampening,
-        nesterov=options.nesterov,
-        weight_decay=not options.no_weight_decay,
-    )
-    if options.discrete:
-        print(derive.render(derive.discrete_law(symmetry, rule), options.format))
-    else:
-        print(derive.render(derive.solve(derive.law(symmetry, rule, options.order)), options.format))
+    chosen = {name: getattr(options, name) for name in ALL_OPTIONS}
+    given = {name: value for name, value in chosen.items() if value is not None and value is not False}
+    for name, read in (("powers", _powers), ("matrix", _matrix), ("form", _spaced), ("start", _spaced)):
+        if name in given:
+            given[name] = read(given[name])
+    print(derive.render(derive_subject(options.subject, given), options.format))
 
 
-def _symmetry(options: argparse.Namespace) -> Any:
-    import derive
+def _spaced(text: str) -> str:
+    return text.replace("-", " ")
 
-    for option, family, example in (("powers", "power-rescale", "2 3"), ("matrix", "linear", '"0 1; 1 0"')):
-        if (getattr(options, option) is not None) != (options.symmetry == family):
-            raise ValueError(f"{option}: expected with {family} and only with it, as in {family} --{option} {example}")
-    if options.powers is not None:
-        return derive.power_rescale(*(_rational("powers", power) for power in options.powers))
-    if options.matrix is not None:
-        rows = [[_rational("matrix", entry) for entry in row.split()] for row in options.matrix.split(";")]
-        return derive.linear_symmetry(rows)
-    return getattr(derive, options.symmetry)()
+
+def _powers(texts: Sequence[str]) -> list[Fraction]:
+    return [_rational("powers", text) for text in texts]
+
+
+def _matrix(text: str) -> list[list[Fraction]]:
+    return [[_rational("matrix", entry) for entry in row.split()] for row in text.split(";")]
 
 
 def _rational(option: str, text: str) -> Fraction:

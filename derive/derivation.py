@@ -13,6 +13,7 @@ from itertools import pairwise
 import sympy as sp
 
 from derive.equality import rational_normal_form
+from derive.inner_product import expression_latex
 from derive.laurent_series import laurent_series
 
 
@@ -150,16 +151,22 @@ class Derivation:
 
 
 _PLAIN = (
-    (r"\$|\\,", ""),
+    (r"\$", ""),
+    (r"\\[,;]", " "),
     (r"\\langle ", "<"),
     (r"\\rangle", ">"),
-    (r"\\dot\\theta", "theta'"),
+    (r"\\bullet ?", "t"),
+    (r"\\ddot\s*(\\?[A-Za-z]+)", r"\1''"),
+    (r"\\dot(?![a-z])\s*(\\?[A-Za-z]+)", r"\1'"),
     (r"\\nabla", "grad"),
     (r"\\to\b", "->"),
+    (r"\\dots", "..."),
+    (r"\\widetilde (\w)", r"\1~"),
+    (r"_\{(\w+)\}", r"_\1"),
     (r"\{", "("),
     (r"\}", ")"),
     (r"\\([A-Za-z]+)\s*", r"\1 "),
-    (r" (?=[),;^_]|$)", ""),
+    (r" (?=[),;^_']|$)", ""),
 )
 
 
@@ -175,12 +182,16 @@ def _source(step: Step) -> str:
 
 
 def _relation(step: Step) -> str:
-    dropped = "" if step.dropped == 0 else rf" \;+\; \left[{sp.latex(step.dropped)}\right]"
-    return f"{sp.latex(step.before)} \\;=\\; {sp.latex(step.after)}{dropped}"
+    dropped = "" if step.dropped == 0 else rf" \;+\; \left[{expression_latex(step.dropped)}\right]"
+    return f"{expression_latex(step.before)} \\;=\\; {expression_latex(step.after)}{dropped}"
 
 
 def _step_text(number: int, step: Step) -> str:
-    lines = [f"\n{number}. {step.rule}: {plain(step.reason)}{_source(step)}", f"     {step.before}", f"   = {step.after}"]
+    lines = [
+        f"\n{number}. {step.rule}: {plain(step.reason)}{plain(_source(step))}",
+        f"     {step.before}",
+        f"   = {step.after}",
+    ]
     if step.dropped != 0:
         lines.append(f"   dropped: {step.dropped}")
     return "\n".join(lines)

@@ -48,6 +48,8 @@ def time_derivative(letter: sp.Symbol, order: int) -> sp.Symbol:
 
 def _letter_latex(letter: sp.Symbol) -> str:
     """Derivatives in time with dots, those of the loss with nablas, other letters by name."""
+    if letter.is_Add:  # a sum under an operator, as in M (theta + mu)
+        return rf"\left({word_latex(letter)}\right)"
     if letter in _LATEX:
         return _LATEX[letter]
     name = letter.name.rstrip("'")
@@ -87,6 +89,17 @@ def word_latex(word: sp.Expr) -> str:
         scaled = ((sp.latex(c), word_latex(w)) for w, c in words(word).items())
         return " + ".join(w if c == "1" else rf"\left({c}\right) {w}" for c, w in scaled)
     return " ".join(map(_letter_latex, word_letters(word)))
+
+
+def expression_latex(expr: sp.Expr) -> str:
+    r"""LaTeX of an expression in scalars, words and their inner products: a letter with primes is one with dots.
+
+    >>> print(expression_latex(2 * theta_dot))
+    2 \dot\theta
+    """
+    letters = (x for x in expr.atoms(sp.Symbol) if not x.is_commutative)
+    named = {x: _letter_latex(x) for x in letters if x in _LATEX or not x.name.isalpha()}
+    return sp.latex(expr, symbol_names=named)
 
 
 def word_letters(word: sp.Expr) -> tuple[sp.Symbol, ...]:

@@ -34,12 +34,15 @@ class Relation:
         Whether s was set to the identity element; otherwise the relation holds for every s.
     source
         The equation's number in the paper.
+    derivation
+        How it follows, if it was kept; :func:`relation_steps` has that of the five.
     """
 
     name: str
     rows: tuple[sp.Expr, ...]
     at_identity: bool
     source: str
+    derivation: Derivation | None = None
 
     def _repr_latex_(self) -> str:
         return r"$\begin{aligned}" + r" \\ ".join(f"{sp.latex(row)} &= 0" for row in self.rows) + r"\end{aligned}$"
@@ -88,12 +91,21 @@ def identity_of_order(symmetry: Symmetry, k: int) -> Relation:
     """
     if k < 0:
         raise ValueError(f"k: expected 0 or more, got {k}")
-    x = symmetry.coordinates
-    row = sum(_loss(symmetry).diff(a) * v for a, v in zip(x, symmetry.generator, strict=True))
+    x, source = symmetry.coordinates, "Kunin et al. 2021, eq. 1"
+    row = sp.Add(*(_loss(symmetry).diff(a) * v for a, v in zip(x, symmetry.generator, strict=True)))
+    slope = sp.Subs(sp.Derivative(_loss(symmetry, symmetry.image), s), s, symmetry.identity)
+    steps = [
+        Step(slope, row, "invariance", r"$L(\psi_s(\theta)) = L(\theta)$ differentiated in $s$: it is 0", source=source)
+    ]
     for j in range(1, k + 1):
         along = [sp.Symbol(f"u{j}_{label}", real=True) for label in symmetry.labels]
-        row = sum(u * sp.diff(row, a) for u, a in zip(along, x, strict=True))
-    return Relation(f"identity of order {k}", (_readable(symmetry, sp.expand(row)),), True, "eq. 1, differentiated")
+        before = sp.Add(*(u * sp.Derivative(row, a) for u, a in zip(along, x, strict=True)))
+        row = sp.expand(before.doit())
+        steps.append(Step(before, row, f"differentiate along u{j}", "what is 0 for every $\\theta$ has no slope"))
+    lemmas = tuple(Derivation(step.rule, (step,)) for step in steps)
+    derivation = Derivation(f"identity of order {k} of the {symmetry.name} symmetry", (), lemmas)
+    rows = (_readable(symmetry, sp.expand(row)),)
+    return Relation(f"identity of order {k}", rows, True, "eq. 1, differentiated", derivation)
 
 
 def noether(symmetry: Symmetry) -> Derivation:
@@ -167,6 +179,35 @@ def _hypothesis_of_theorem_1(symmetry: Symmetry) -> tuple[Derivation, ...]:
     )  # fmt: skip
 
 
+def relation_steps(symmetry: Symmetry) -> Derivation:
+    r"""The five relations as steps: each derivative of L(ψ(θ, s)) − L(θ), carried out by the chain rule.
+
+    ∂₁∂₂L is the derivative of L in its first and second coordinate.
+
+    >>> from derive import scale
+    >>> print(relation_steps(scale()).all_steps[1].after)
+    theta_A*d1 L(theta_A)
+    """
+    x, at = symmetry.coordinates, (s, symmetry.identity)
+    difference = _loss(symmetry, symmetry.image) - _loss(symmetry)
+    chain, here = r"the chain rule, on $\psi_s(\theta)$", f", at $s = {symmetry.identity}$"
+    wanted = [("gradient, moved", "22", [((a,), False) for a in x]),
+              ("gradient and generator", "23", [((s,), True)]),
+              ("Hessian, moved", "24", [((a, b), False) for k, a in enumerate(x) for b in x[k:]]),
+              ("Hessian and generator", "25", [((s, a), True) for a in x]),
+              ("second derivative along the orbit", "26", [((s, s), True)])]  # fmt: skip
+    steps = []
+    for name, number, rows in wanted:
+        for variables, at_identity in rows:
+            found = sp.diff(difference, *variables)
+            before = sp.Derivative(difference, *variables)
+            before, found = (sp.Subs(before, *at), found.subs(*at)) if at_identity else (before, found)
+            reason = chain + (here if at_identity else "") + "; all of it is 0, as $L(\\psi_s(\\theta)) = L(\\theta)$"
+            steps.append(Step(before, sp.expand(found), name, reason, source=f"Kunin et al. 2021, eq. {number}"))
+    lemmas = tuple(Derivation(step.rule, (step,)) for step in steps)
+    return Derivation(f"what the {symmetry.name} symmetry says about gradient and Hessian", (), lemmas)
+
+
 class _Partial(sp.Function):
     """∂^m L at a point: arguments are the multi-index m, then the point. Differentiating raises the index (chain rule).
 
@@ -178,6 +219,22 @@ class _Partial(sp.Function):
         index = list(self.args)
         index[argindex - 1 - size] += 1
         return _Partial(*index)
+
+    def _along(self) -> tuple[list[int], tuple[sp.Expr, ...]]:
+        """The coordinates differentiated in, each as often, and the point."""
+        size = len(self.args) // 2
+        return [k + 1 for k in range(size) for _ in range(int(self.args[k]))], self.args[size:]
+
+    def _sympystr(self, printer):
+        along, point = self._along()
+        slopes = " ".join(f"d{k}" for k in along)
+        return f"{slopes} L({printer.stringify(point, ', ')})".strip()
+
+    def _latex(self, printer, exp=None):
+        along, point = self._along()
+        slopes = "".join(rf"\partial_{{{k}}}" for k in along)
+        text = rf"{slopes} L\left({', '.join(map(printer._print, point))}\right)"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
 
 def _loss(symmetry: Symmetry, at: tuple[sp.Expr, ...] | None = None) -> sp.Expr:

@@ -1,24 +1,24 @@
-"""What was derived, on paper: text, LaTeX, Markdown, or SymPy source to go on from."""
+"""What was derived, on paper: text, LaTeX, Markdown, one HTML page, or SymPy source to go on from."""
 
 from __future__ import annotations
 
-import keyword
-from typing import Literal
+from typing import Any, Literal
 
-import sympy as sp
-from sympy.core.function import AppliedUndef
+from derive.derivation import plain
+from derive.page import page
+from derive.sheet import Formula, Sheet, Table
+from derive.sheets import sheet
+from derive.source import source_of
 
-from derive.derivation import Derivation, plain
-from derive.discrete_law import DRIVES, DiscreteLaw
-from derive.solution import Solution
-from derive.symbols import ARGUMENT_NAMES
-from derive.symmetry import Symmetry
-
-Format = Literal["text", "latex", "markdown", "python"]
+Format = Literal["text", "latex", "markdown", "html", "python"]
 
 
-def render(result: Solution | DiscreteLaw, format: Format = "text") -> str:
-    """The derivation of a law, the law, and (of a continuous one) its solution.
+def render(result: Any, format: Format = "text") -> str:
+    """How ``result`` follows, step by step, and what it is.
+
+    ``result`` is a law, its solution, a discrete law, an Itô law, a symmetry, a relation, a derivation, a modified equation
+    (in words, by trees, or of a scheme), one of momentum's three objects, a stochastic modified equation, or the loss of an
+    epoch.
 
     >>> from derive import discrete_law, sgd, translation
     >>> scope = {}
@@ -30,117 +30,79 @@ def render(result: Solution | DiscreteLaw, format: Format = "text") -> str:
     ------
     ValueError
         For an unknown format.
+    TypeError
+        For what is no result of this kind.
     """
-    writers = {"text": _text, "latex": _latex, "markdown": _markdown, "python": _python}
+    writers = {"text": _text, "latex": _latex, "markdown": _markdown, "html": page, "python": _python}
     if format not in writers:
         raise ValueError(f"format: expected one of {sorted(writers)}, got {format!r}")
-    return writers[format](result)
+    return writers[format](sheet(result))
 
 
-def _derivation(result: Solution | DiscreteLaw) -> Derivation:
-    return result.law.derivation if isinstance(result, Solution) else result.derivation
+def _python(paper: Sheet) -> str:
+    return source_of(paper.source, paper.remarks)
 
 
-def _symmetry(result: Solution | DiscreteLaw) -> Symmetry:
-    return result.law.symmetry if isinstance(result, Solution) else result.symmetry
+# Text
+
+_INDENT = " " * 5
 
 
-def _legend(result: Solution | DiscreteLaw) -> list[tuple[str, str, str]]:
-    """(letter in text, letter in LaTeX, meaning in LaTeX between dollars) of what the formulas hold."""
-    form = _symmetry(result).form_latex
-    rows = [
-        ("g, H", "g, H", r"gradient and Hessian of the loss"),
-        ("X, M, c", "X, M, c", r"generator of the symmetry, $X(\theta) = M \theta + c$"),
-    ]
-    if isinstance(result, DiscreteLaw):
-        drives = {
-            "breaking": (r"b_n", r"$\langle g_n, X(\theta_n)\rangle$, which is 0 for an exact symmetry"),
-            "gradient": ("q_n", f"${form('g')}$ at step $n$"),
-            "direction": ("w_n", f"${form('d')}$ of the step $\\theta_{{n+1}} = \\theta_n - \\eta d_n$"),
-            "overlap": ("o_n", r"$\langle d_n, v_{n+1}\rangle$, the same form of $d_n$ and $v_{n+1}$"),
-        }
-        rows += [("Q_n", "Q_n", f"charge ${form(chr(92) + 'theta')}$ at step $n$"),
-                 ("E", "E", "shift by one step, $E x_n = x_{n+1}$")]  # fmt: skip
-        rows += [("C_n", "C_n", r"$\langle v_n, X(\theta_n)\rangle$")] if result.transition.shape[0] == 2 else []
-        return rows + [(drives[name][0], *drives[name]) for name in result.drives]
-    rows += [("Q", "Q", f"charge ${form(chr(92) + 'theta')}$"),
-             ("t", "t", r"training time, $\sum h$ with $h = \eta(1-\alpha)$"),
-             ("D, E", "D, E", r"time derivative and shift by one step, $E = e^{hD}$")]  # fmt: skip
-    names = {"gradient": ("q(t)", f"${form('g')}$"), "velocity": ("k(t)", f"${form(chr(92) + 'dot' + chr(92) + 'theta')}$")}
-    names["overlap"] = ("o(t)", r"$\langle d, v\rangle$, the same form of a step's direction and velocity")
-    return rows + [(letter, letter, meaning) for letter, meaning in (names[name] for name in result.law.drive_operators)]
+def _text(paper: Sheet) -> str:
+    blocks = [derivation.to_text() for derivation in paper.derivations] or [plain(paper.title)]
+    blocks += ["\n".join([_small(part.heading), *(_INDENT + line for line in _text_lines(part))]) for part in paper.parts]
+    blocks += [note.text for note in paper.notes]
+    if paper.legend:
+        width = max(8, *(len(letter.text) for letter in paper.legend))
+        rows = (f"{_INDENT}{letter.text:<{width}} {plain(letter.meaning)}" for letter in paper.legend)
+        blocks.append("\n".join(["where", *rows]))
+    return "\n\n".join(blocks)
 
 
-def _text(result: Solution | DiscreteLaw) -> str:
-    legend = [f"     {letter:<8} {plain(meaning)}" for letter, _, meaning in _legend(result)]
-    lines = [_derivation(result).to_text(), "", "law"]
-    if isinstance(result, DiscreteLaw):
-        state = "(Q_n, C_n)" if result.transition.shape[0] == 2 else "(Q_n)"
-        letters = ", ".join(str(DRIVES[name]) for name in result.drives)
-        lines += [f"     x_(n+1) = A x_n + B f_n   with x_n = {state}, f_n = ({letters})"]
-        lines += [f"     A = {result.transition.tolist()}", f"     B = {result.drive_matrix.tolist()}"]
-        if result.first_transition != result.transition or result.first_drive_matrix != result.drive_matrix:
-            lines += [f"     first step: A = {result.first_transition.tolist()}, B = {result.first_drive_matrix.tolist()}"]
-        lines += ["", "for constant hyper-parameters and b_n = 0", f"     {result.equation.lhs} = {result.equation.rhs}"]
-        return "\n".join([*lines, "", "where", *legend])
-    rates = [f"     {symbol} = {value}" for symbol, value in result.rates]
-    lines += [f"     {result.law}", "", "solution, in every damping regime", f"     Q(t) = {result.formula}", "with", *rates]
-    if result.law.is_oscillator:
-        lines += ["     damped_cosh(a, b) = exp(-a) cosh(sqrt(a^2 - b^2))",
-                  "     damped_sinhc(a, b) = exp(-a) sinh(sqrt(a^2 - b^2))/sqrt(a^2 - b^2)"]  # fmt: skip
-    return "\n".join([*lines, "", "where", *legend])
+def _small(heading: str) -> str:
+    return heading[:1].lower() + heading[1:]
 
 
-def _formulas(result: Solution | DiscreteLaw) -> list[tuple[str, str]]:
-    """(heading, LaTeX without delimiters)."""
-    if isinstance(result, Solution):
-        return [("Law", result.law._repr_latex_().strip("$")), ("Solution", result._repr_latex_().strip("$"))]
-    state = sp.Matrix([sp.Symbol("Q_n"), sp.Symbol("C_n")][: result.transition.shape[0]])
-    drives = sp.Matrix([DRIVES[name] for name in result.drives])
-    A, B = sp.latex(result.transition), sp.latex(result.drive_matrix)
-    recurrence = rf"x_{{n+1}} = {A}\, x_n + {B}\, f_n, \qquad x_n = {sp.latex(state)},\; f_n = {sp.latex(drives)}"
-    return [("Law", recurrence), ("For constant hyper-parameters and an exact symmetry", result._repr_latex_().strip("$"))]
+def _text_lines(part: Formula | Table) -> list[str]:
+    if isinstance(part, Formula):
+        return list(part.text)
+    rows = [[text for text, _ in row] for row in (part.columns, *part.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _latex(result: Solution | DiscreteLaw) -> str:
-    formulas = "\n".join(rf"\paragraph{{{heading}}}" + "\n" + rf"\[ {formula} \]" for heading, formula in _formulas(result))
-    where = "; ".join(f"${letter}$: {meaning}" for _, letter, meaning in _legend(result))
-    return _derivation(result).to_latex() + "\n" + formulas + "\n" + rf"\noindent Here {where}."
+# LaTeX
 
 
-def _markdown(result: Solution | DiscreteLaw) -> str:
-    formulas = "\n".join(f"**{heading}**\n\n$$\n{formula}\n$$\n" for heading, formula in _formulas(result))
-    where = "\n".join(f"* ${letter}$: {meaning}" for _, letter, meaning in _legend(result))
-    return _derivation(result).to_markdown() + "\n" + formulas + f"\nHere\n\n{where}\n"
+def _latex(paper: Sheet) -> str:
+    blocks = [derivation.to_latex() for derivation in paper.derivations]
+    blocks += [rf"\paragraph{{{part.heading}}}" + "\n" + _latex_body(part) for part in paper.parts]
+    blocks += [rf"\noindent {note.prose}" for note in paper.notes]
+    where = "; ".join(f"${letter.latex}$: {letter.meaning}" for letter in paper.legend)
+    return "\n".join([*blocks, *([rf"\noindent Here {where}."] if where else [])])
 
 
-def _python(result: Solution | DiscreteLaw) -> str:
-    """SymPy source that rebuilds the law (and the solution) as expressions equal to ours."""
-    if isinstance(result, DiscreteLaw):
-        return _source({"law": result.equation}, "")
-    note = "# the solution is 0/0 at critical damping; nmech's own functions are not" if result.law.is_oscillator else ""
-    return _source({"law": result.law.equation, "solution": result.elementary}, note)
+def _latex_body(part: Formula | Table) -> str:
+    if isinstance(part, Formula):
+        return "\n".join(rf"\[ {formula} \]" for formula in part.latex)
+    head, *rows = (" & ".join(f"${latex}$" for _, latex in row) + r" \\" for row in (part.columns, *part.rows))
+    body = "\n".join([head, r"\hline", *rows])
+    return rf"\begin{{tabular}}{{{'l' * len(part.columns)}}}" + "\n" + body + "\n" + r"\end{tabular}"
 
 
-def _source(parts: dict[str, sp.Basic], note: str) -> str:
-    """Declarations with assumptions, then each part in those names."""
-    letters = set().union(*(part.atoms(sp.Symbol) | {f.func for f in part.atoms(AppliedUndef)} for part in parts.values()))
-    names = {letter: _python_name(letter) for letter in letters}
-    declared = [f"{names[letter]} = {sp.srepr(letter) if letter.is_Symbol else _function(letter)}"
-                for letter in sorted(letters, key=lambda x: names[x])]  # fmt: skip
-    symbols = {letter: sp.Symbol(name) for letter, name in names.items() if letter.is_Symbol}
-    functions = {f: sp.Function(name) for f, name in names.items() if not f.is_Symbol}
-    bodies = []
-    for name, part in parts.items():
-        renamed = part.replace(lambda e: isinstance(e, AppliedUndef), lambda e: functions[e.func](*e.args)).xreplace(symbols)
-        bodies.append(f"{name} = {renamed}")
-    return "\n".join(["from sympy import *", "", *declared, "", *filter(None, [note]), *bodies])
+# Markdown
 
 
-def _python_name(letter: sp.Basic) -> str:
-    name = str(ARGUMENT_NAMES.get(letter, getattr(letter, "name", letter)))
-    return name.replace("'", "_prime") + ("_" if keyword.iskeyword(name) else "")
+def _markdown(paper: Sheet) -> str:
+    blocks = [derivation.to_markdown() for derivation in paper.derivations]
+    blocks += [f"**{part.heading}**\n\n{_markdown_body(part)}" for part in paper.parts]
+    blocks += [f"{note.prose}\n" for note in paper.notes]
+    where = "\n".join(f"* ${letter.latex}$: {letter.meaning}" for letter in paper.legend)
+    return "\n".join([*blocks, *([f"Here\n\n{where}\n"] if where else [])])
 
 
-def _function(letter: sp.Basic) -> str:
-    return f"Function({letter.name!r}, real=True)"
+def _markdown_body(part: Formula | Table) -> str:
+    if isinstance(part, Formula):
+        return "\n".join(f"$$\n{formula}\n$$\n" for formula in part.latex)
+    rows = ["| " + " | ".join(f"${latex}$" for _, latex in row) + " |" for row in (part.columns, *part.rows)]
+    return "\n".join([rows[0], "|" + " --- |" * len(part.columns), *rows[1:], ""])

@@ -17,7 +17,7 @@ from derive import symbols
 from derive.discrete_law import discrete_law
 from derive.equality import rational_normal_form, vanishes
 from derive.law import Law
-from derive.special_functions import damped_cosh, damped_sinhc
+from derive.special_functions import damped_cosh, damped_sinhc, elementary
 from derive.symbols import past as tau
 from derive.symbols import time as t
 from derive.update_rule import UnsupportedError
@@ -99,8 +99,8 @@ class Solution:
 
     @property
     def elementary(self) -> sp.Expr:
-        """``expr`` by exponentials and square roots, for use without nmech: exact, but 0/0 at critical damping."""
-        return self.expr.rewrite(sp.exp)
+        """``expr`` by exponentials, square roots and arccosh, for use without nmech: exact, but 0/0 at critical damping."""
+        return elementary(self.expr)
 
     def residual(self) -> sp.Expr:
         """What is left when the formula is put into the law: 0.

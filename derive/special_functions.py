@@ -150,3 +150,13 @@ class squared_arccosh1p(sp.Function):
     def _latex(self, printer, exp=None):
         text = rf"\operatorname{{arccosh}}^2\left({printer._print(1 + self.args[0])}\right)"
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+def elementary(expr: sp.Basic) -> sp.Basic:
+    """``expr`` by exponentials, square roots and arccosh: exact, but 0/0 at critical damping.
+
+    >>> a = sp.Symbol("a", positive=True)
+    >>> elementary(damped_cosh(a, 0)), elementary(squared_arccosh1p(a))
+    (1/2 + exp(-2*a)/2, acosh(a + 1)**2)
+    """
+    return expr.rewrite((damped_cosh, damped_sinhc), sp.exp).rewrite(squared_arccosh1p, sp.acosh)

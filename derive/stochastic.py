@@ -185,15 +185,15 @@ class ItoLaw:
     def _repr_latex_(self) -> str:
         theta, gradient = self.symmetry.form_latex(r"\theta"), self.symmetry.form_latex("g")
         where = rf"Q = {theta}" + (rf",\; q(t) = {gradient}" if self.law.drive != 0 else "")
-        where += rf",\; T(t) = {_trace_latex(self.symmetry)}" if self.noise_drive != 0 else ""
+        where += rf",\; T(t) = {trace_latex(self.symmetry)}" if self.noise_drive != 0 else ""
         return rf"$dQ = \left\{{{sp.latex(self.drift)}\right\}} dt, \qquad {where}$"
 
 
-def _trace_latex(symmetry: Symmetry) -> str:
+def trace_latex(symmetry: Symmetry) -> str:
     r"""Tr(MΣ), block by block for a diagonal M.
 
     >>> from derive import rescale
-    >>> print(_trace_latex(rescale()))
+    >>> print(trace_latex(rescale()))
     \operatorname{Tr}\Sigma_{A1} - \operatorname{Tr}\Sigma_{A2}
     """
     if not symmetry.linear_part.is_diagonal():

@@ -12,6 +12,7 @@ import sympy as sp
 
 import derive
 import nmech
+from derive.subjects import GROUPS
 
 COMMANDS = ("derive", "symmetries", "train", "evaluate", "report", "experiment")
 ROOT = Path(nmech.__file__).parent
@@ -62,6 +63,24 @@ def test_a_command_that_is_not_understood_is_explained(run, arguments):
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert "usage: nmech" in err
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_derive_lists_every_subject_with_what_it_is(run, group):
+    out = run("derive", "--help")[1]
+    assert f"\n{group}\n" in out
+    for subject in GROUPS[group]:
+        assert re.search(rf"^  {subject.name} +{re.escape(subject.meaning)}$", out, re.MULTILINE)
+
+
+def test_the_help_of_derive_shows_commands_that_work(run):
+    """Every line of "more to try" is run."""
+    shown = re.findall(r"^  nmech (derive .*?)(?:  .*)?$", run("derive", "--help")[1], re.MULTILINE)
+    assert len(shown) == 7
+    for line in shown:
+        status, out, err = run(*line.split())
+        assert (status, err) == (0, ""), line
+        assert out
 
 
 # --- derive ---
@@ -177,6 +196,74 @@ def test_the_discrete_law_is_printed_in_every_format(run, form):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("scale --order oo", "It holds for eta*lambda < 1."),
+        ("scale --order 2", "Q' + (2*lambda)*Q = -eta**2*Derivative(q(t), t)/2 + eta*q(t)"),
+        ("translation --momentum --order oo --start free", "Q'_0"),
+        ("scale --momentum --order 2", "Order oo has both exponents and a solution"),
+        ("translation --momentum --form slow-flow", "slow flow, order 1"),
+        ("rescale --ito", "T(t)"),
+        ("scale --identities", "= theta_A*d1 L(theta_A)"),
+        ("scale --identities --order 1", "u1_A*d1 L(theta_A)"),
+        ("heavy-ball --order 1", "[t]   1      2      (beta + 1)/(2*(beta - 1)**3)"),
+        ("implicit-midpoint --order 2", "[[t]]  1      6      1/4  1/12"),
+        ("leapfrog --order 3", "of order 2 in dx and disperses"),
+        ("discrete-manifold --momentum --order 1", "[t]   1      2      (beta + 1)/(2*(beta - 1)**3)  (beta - 1)**(-3)"),
+        ("modified-loss --no-weight-decay", "(1)*theta' = -eta*H*g/2 - g"),
+        ("modified-flow --momentum", "(eta*(beta + 1)/2)*theta''"),
+        ("sme --order 1", "weak order 1"),
+        ("epoch-loss --sampling independent", "L~ = L + eta/4 |grad L|^2"),
+    ],
+)
+def test_every_kind_of_subject_takes_its_options(run, arguments, expected):
+    status, out, err = run("derive", *arguments.split())
+    assert (status, err) == (0, "")
+    assert expected in out
+
+
+def test_a_page_is_one_document(run):
+    status, out, err = run("derive", "upwind", "--format", "html")
+    assert (status, err) == (0, "")
+    assert out.startswith("<!DOCTYPE html>")
+    assert out.endswith("</html>\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("midpoint --momentum", "momentum: expected none with midpoint, which takes --order"),
+        ("upwind --no-weight-decay", "no-weight-decay: expected none with upwind, which takes --order"),
+        ("sme --momentum", "momentum: expected none with sme, which takes --no-weight-decay, --order"),
+        ("scale --batches 3", "batches: expected none with scale, which takes .*--identities.*"),
+        ("epoch-loss --order 0", "order: expected none with epoch-loss, which takes --sampling, --batches"),
+        ("midpoint --order oo", "order: expected a number, got oo.*"),
+        ("midpoint --order 99", "order: expected .* from 0 to 18, got 100"),
+        ("upwind --order 0", "order: expected an integer >= 1.*"),
+        ("scale --ito --discrete", "ito: expected one of --discrete, --ito, --identities, got --discrete too"),
+        ("scale --ito --order 0", "order: expected none with --ito.*; leave it out"),
+        ("scale --ito --momentum", "rule: ito_law covers plain SGD.*"),
+        ("scale --identities --momentum", "momentum: expected none with --identities.*"),
+        ("scale --form slow-flow", "form: expected one of .* got 'slow flow'"),
+        ("scale --momentum --order 2 --start rest", "law: expected at most Q''.*"),
+        ("discrete-manifold", "rule: expected momentum, got none.*"),
+        ("epoch-loss --batches 0", "batches: expected a positive integer.*"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_subject_is_refused_in_one_line(run, arguments, message):
+    status, out, err = run("derive", *arguments.split())
+    assert (status, out) == (2, "")
+    assert re.fullmatch(f"nmech derive: {message}\n", err)
+
+
+@pytest.mark.parametrize("order", ["1.5", "x", "1e3", ""])
+def test_an_order_that_is_no_number_is_explained(run, order):
+    status, out, err = run("derive", "scale", "--order", order)
+    assert (status, out) == (2, "")
+    assert "--order: expected a whole number or oo" in err
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--nesterov"], "nesterov: expected momentum"),
@@ -208,11 +295,12 @@ def test_the_exit_status_reaches_the_shell():
     assert refused.stderr.startswith("nmech derive: nesterov: ")
 
 
-def test_a_reader_that_stops_reading_is_no_error():
+@pytest.mark.parametrize("arguments", [["derive", "scale"], ["--help"], ["derive", "--help"], ["train", "--help"]])
+def test_a_reader_that_stops_reading_is_no_error(arguments):
     """As in ``nmech derive scale | head -1``, where the pipe may be closed before anything is written."""
     source = (
         "import os, subprocess, sys; r, w = os.pipe(); os.close(r); "
-        "done = subprocess.run([sys.executable, '-m', 'nmech', 'derive', 'scale'], stdout=w, stderr=subprocess.PIPE); "
+        f"done = subprocess.run([sys.executable, '-m', 'nmech', *{arguments!r}], stdout=w, stderr=subprocess.PIPE); "
         "print(done.returncode, done.stderr.decode())"
     )
     assert python(source).stdout.split() == ["0"]
