@@ -242,6 +242,22 @@ def test_a_path_without_a_run_is_named(tmp_path):
 SECOND = "segment-000000003.npz"
 
 
+def test_a_log_of_the_first_schema_is_read_as_it_was_meant(tmp_path):
+    """It knew no parts, stored charges in float64 and held the forcing always."""
+    write(tmp_path, [3])
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for name in ("measured", "order"):
+        del manifest[name]
+    for group in manifest["groups"]:
+        del group["symmetry"]
+    manifest["schema"] = 1
+    manifest["checksum"] = run_folder._checksum(manifest)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    log = RunLog.open(tmp_path)
+    assert_holds(log, 3)
+    assert [held for _, held in log.symmetries] == [(0,), (1,)]
+
+
 def test_a_log_of_a_later_schema_asks_for_an_update(tmp_path):
     write(tmp_path, [2])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
