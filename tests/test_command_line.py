@@ -124,7 +124,8 @@ def test_the_python_it_prints_runs_and_is_the_law(run, family, options):
     expected = derive.law(getattr(derive, family)(), derive.sgd(**RULES[options]), 0 if "--order" in options else 1)
     assert status == 0
     assert scope["law"] == expected.equation
-    assert scope["solution"] == derive.solve(expected).elementary
+    # read anew, 2(t − τ) has become 2t − 2τ
+    assert sp.factor_terms(scope["solution"]) == sp.factor_terms(derive.solve(expected).elementary)
 
 
 CHARGES = {

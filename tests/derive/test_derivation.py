@@ -106,6 +106,8 @@ def test_the_last_step_ends_at_the_law():
 def test_from_the_projection_on_each_step_starts_where_the_one_before_ended():
     for found in derivations()[0].values():
         names = [step.rule for step in found.derivation.all_steps]
+        if found.rule.nesterov:  # not projected, but read off the recurrence
+            continue
         projected = found.derivation.all_steps[names.index("project on the generator") :]
         assert [step.before for step in projected[1:]] == [step.after for step in projected[:-1]]
 
