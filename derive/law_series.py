@@ -32,7 +32,7 @@ from derive.update_rule import UpdateRule
 
 DRIVES = {"gradient": symbols.gradient_form(t), "direction": symbols.velocity_form(t), "overlap": symbols.overlap_form(t)}
 """Drive of the recurrence -> the function of time through its values, up to ⟨d, d⟩_M = (h/η)²⟨Δθ, Δθ⟩_M/h²."""
-SOURCE = "Kunin et al. 2021, App. I, by E = e^{hD}"
+SOURCE = "Kunin et al. 2021, App. I, by $E = e^{hD}$"
 _exponent = sp.Symbol("s")
 
 

@@ -139,7 +139,14 @@ def _step_letters(rule: UpdateRule | RungeKutta | LinearMultistep) -> tuple[Lett
         r"$\eta(1-\alpha)$, the time of a step" if isinstance(rule, UpdateRule) else "the step; the learning rate of descent"
     )
     variable = multistep_of(rule).variable if isinstance(rule, UpdateRule) else getattr(rule, "variable", "the parameters")
-    return (Letter("f", "f", f), Letter("h", "h", size), Letter("theta", r"\theta", variable))
+    return (Letter("f", "f", f), Letter("h", "h", size), Letter("theta", r"\theta", _prose(variable)))
+
+
+def _prose(words: str) -> str:
+    """Words with Greek letters, as prose."""
+    for letter, latex in (("θ₋₁", r"\theta_{-1}"), ("θ", r"\theta"), ("β", r"\beta"), ("−", "-")):
+        words = words.replace(letter, f"${latex}$")
+    return words
 
 
 def _modified_loss(found: ModifiedField) -> Formula:

@@ -89,7 +89,7 @@ def _derivation(derivation: Derivation, known: str) -> str:
 
 
 def _step(step: Step) -> str:
-    source = f' <span class="source">{escape(plain(step.source))}</span>' if step.source else ""
+    source = f' <span class="source">{_prose(step.source)}</span>' if step.source else ""
     told = f'<p><span class="rule">{_prose(step.rule)}.</span> {_prose(step.reason)}.{source}</p>'
     rows = [("", step.before), ("=", step.after)]
     shown = "".join(f"<span>{sign}</span>{_math(expr)}" for sign, expr in rows)

@@ -369,14 +369,14 @@ def _matching_step(scheme: Scheme, unknowns: Sequence[sp.Symbol], values: Sequen
         r"$e^{n dt \partial_t} e^{j dx \partial_x}$ summed over the stencil is 0; with $dt \partial_t = \ell(z)$, "
         rf"$z = dx \partial_x$, this is the power {k} of $z$ in it, and gives $\ell_{{{k}}}$",
         tuple(zip(unknowns, values, strict=True)),
-        source="Warming & Hyett 1974",
+        source="Warming, Hyett 1974",
     )
 
 
 def _reading_step(found: ModifiedPDE, values: tuple[tuple[sp.Symbol, sp.Expr], ...]) -> Step:
     moved = (ell * dx**k / found.scheme.time_step * sp.Derivative(u, (x, k)) for k, (ell, _) in enumerate(values, start=1))
     reason = r"$\partial_t u = \ell(dx \partial_x) u / dt$, term by term"
-    return Step(sp.Add(*moved), found.equation.rhs, "read off the equation", reason, values, source="Warming & Hyett 1974")
+    return Step(sp.Add(*moved), found.equation.rhs, "read off the equation", reason, values, source="Warming, Hyett 1974")
 
 
 _z = sp.Symbol("z")

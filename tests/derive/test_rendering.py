@@ -115,6 +115,10 @@ def read(name):
     return sheet(result(name))
 
 
+def steps(paper):
+    return [step for derivation in paper.derivations for step in derivation.all_steps]
+
+
 KINDS = (*ASKED, "Noether", "Theorem 1", "series", "law")
 
 
@@ -125,12 +129,15 @@ def test_every_result_is_written_in_every_format(name):
     assert latex.count("{") == latex.count("}") > 0
     assert sorted(re.findall(r"\\begin{(\w+)}", latex)) == sorted(re.findall(r"\\end{(\w+)}", latex))
     assert latex.count("$") % 2 == 0
+    assert not re.search(r"[^\x00-\x7F–ôé]", latex)
+    prose = [words for step in steps(paper) for words in (step.source + step.reason).split("$")[::2]]
+    assert not any(re.search(r"[&%#_^]", words) for words in prose)
     assert markdown.count("$$") % 2 == 0 < markdown.count("$$")
     assert not re.search(r"[$\\]", text)
     assert "theta'" not in latex + markdown
     page = ElementTree.fromstring(html.removeprefix("<!DOCTYPE html>"))
-    assert len(page.findall(".//ol/li")) == sum(len(derivation.all_steps) for derivation in paper.derivations)
-    for step in (step for derivation in paper.derivations for step in derivation.all_steps):
+    assert len(page.findall(".//ol/li")) == len(steps(paper))
+    for step in steps(paper):
         assert all(step.rule in form for form in (text, latex, markdown))
 
 
