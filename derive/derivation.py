@@ -13,6 +13,7 @@ from itertools import pairwise
 import sympy as sp
 
 from derive.equality import rational_normal_form
+from derive.inner_product import LETTERS
 from derive.laurent_series import laurent_series
 
 
@@ -69,6 +70,9 @@ class Step:
         if left != 0:
             found = left if isinstance(self.dropped, sp.Order) else sp.expand(left + self.dropped)
             raise DerivationError(f"step {self.rule!r}: before - after = {found}, expected {self.dropped}")
+
+    def _repr_latex_(self) -> str:
+        return rf"$\text{{{self.rule}:}}\quad {_relation(self)}$"
 
 
 def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
@@ -175,8 +179,13 @@ def _source(step: Step) -> str:
 
 
 def _relation(step: Step) -> str:
-    dropped = "" if step.dropped == 0 else rf" \;+\; \left[{sp.latex(step.dropped)}\right]"
-    return f"{sp.latex(step.before)} \\;=\\; {sp.latex(step.after)}{dropped}"
+    dropped = "" if step.dropped == 0 else rf" \;+\; \left[{written(step.dropped)}\right]"
+    return f"{written(step.before)} \\;=\\; {written(step.after)}{dropped}"
+
+
+def written(expr: sp.Expr) -> str:
+    """LaTeX of one side of a step, with the letters of :mod:`derive.inner_product` as they are written there."""
+    return sp.latex(expr, symbol_names=LETTERS)
 
 
 def _step_text(number: int, step: Step) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 import sympy as sp
 
+from derive.linear_combination import linear_combination
+
 theta = sp.Symbol("theta", commutative=False)
 gradient = sp.Symbol("g", commutative=False)
 hessian = sp.Symbol("H", commutative=False)
@@ -28,12 +30,13 @@ theta_ddot = sp.Symbol("theta''", commutative=False)
 
 OPERATORS = frozenset({hessian, linear_part})
 
-_LATEX = {
+LETTERS = {
     theta: r"\theta",
     theta_dot: r"\dot\theta",
     theta_ddot: r"\ddot\theta",
     next_velocity: "v_{+}",
 }
+"""Letter -> its LaTeX, where that is not the letter itself."""
 
 
 class Inner(sp.Expr):
@@ -60,9 +63,8 @@ class Inner(sp.Expr):
 def word_latex(word: sp.Expr) -> str:
     """LaTeX of a word: ``H*g`` -> ``H g``; of a sum, word by word."""
     if word.is_Add:
-        scaled = ((sp.latex(c), word_latex(w)) for w, c in words(word).items())
-        return " + ".join(w if c == "1" else rf"\left({c}\right) {w}" for c, w in scaled)
-    return " ".join(_LATEX.get(letter, str(letter)) for letter in word_letters(word))
+        return linear_combination((c, word_latex(w)) for w, c in words(word).items())
+    return " ".join(LETTERS.get(letter, str(letter)) for letter in word_letters(word))
 
 
 def word_letters(word: sp.Expr) -> tuple[sp.Symbol, ...]:

@@ -13,6 +13,7 @@ import sympy as sp
 
 from derive import inner_product as ip
 from derive.derivation import Derivation, Step
+from derive.linear_combination import linear_combination
 from derive.symbols import derivative as D
 from derive.symbols import shift as E
 from derive.update_rule import UpdateRule
@@ -57,10 +58,8 @@ class ModifiedEquation:
 
     def _repr_latex_(self) -> str:
         dots = [r"\dot\theta", r"\ddot\theta", r"\dddot\theta"]
-        left = " + ".join(
-            rf"\left({sp.latex(c)}\right) {d}" for c, d in zip(self.time_coefficients, dots, strict=False) if c != 0
-        )
-        right = " + ".join(rf"\left({sp.latex(c)}\right) {ip.word_latex(word)}" for word, c in ip.words(self.field).items())
+        left = linear_combination(zip(self.time_coefficients, dots, strict=False))
+        right = linear_combination((c, ip.word_latex(word)) for word, c in ip.words(self.field).items())
         return rf"${left} = {right}$"
 
 

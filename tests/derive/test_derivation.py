@@ -8,6 +8,7 @@ import sympy as sp
 
 from derive import Derivation, DerivationError, Step, discrete_law, gradient_flow, law, modified_loss, sgd
 from derive import inner_product as ip
+from derive.derivation import written
 from derive.law import Q
 from derive.symbols import time as t
 from tests.derive.known_systems import RULES, SYMMETRIES, derived
@@ -130,7 +131,7 @@ def test_every_writing_holds_every_step(family, rule):
         assert f"{number}. **{step.rule}** – {step.reason}" in markdown
         assert rf"\item \textbf{{{step.rule}}}: {step.reason}" in latex
         for whole in (markdown, latex, derivation._repr_latex_()):
-            assert f"{sp.latex(step.before)} \\;=\\; {sp.latex(step.after)}" in whole
+            assert f"{written(step.before)} \\;=\\; {written(step.after)}" in whole
     assert all(whole.count(derivation.title) == 1 for whole in (text, markdown, latex))
 
 
