@@ -15,7 +15,6 @@ project_copyright = author
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
-    "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
     "myst_parser",
     "sphinx-mathjax-offline",  # a copy of MathJax, so that pages show formulas without a network
@@ -38,10 +37,8 @@ html_show_sourcelink = False
 autodoc_mock_imports = ["torch", "sklearn", "PIL"]  # the reference is built where there is no torch
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_type_aliases = {"Array": "Array", "Floats": "Floats", "Element": "Element"}
-napoleon_google_docstring = False
-napoleon_use_rtype = False
 
 sphinx_gallery_conf = {
     "examples_dirs": "lessons",
@@ -63,4 +60,5 @@ sphinx_gallery_conf = {
 def setup(app):
     """Write what is generated from the code before the pages are read."""
     generated_pages.write(HERE)
-    app.connect("autodoc-process-docstring", docstring_markup.bars)
+    app.connect("autodoc-process-docstring", docstring_markup.docstring)
+    app.connect("source-read", docstring_markup.examples)

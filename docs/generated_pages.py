@@ -134,7 +134,7 @@ def notation() -> str:
     table = [[cell.strip() for cell in _cells(row)] for row in rows]
     lines = ["| symbol | argument | meaning | unit |", "| --- | --- | --- | --- |"]
     for row in table:
-        cells = (cell.replace("``", "`").replace("|", r"\|") for cell in row)
+        cells = (cell.replace("``", "`").replace("|", r"\|").replace("e^{hD}", "$e^{hD}$") for cell in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

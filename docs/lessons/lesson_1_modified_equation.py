@@ -93,7 +93,9 @@ def follow(A):
 figure, axes = plt.subplots(figsize=(5.2, 5.2))
 axes.plot(*dots.T, "k.", markersize=4, label="steps of Euler's method, $h = 0.1$")
 axes.plot(*follow(J), color="tab:blue", label=r"the equation: $\dot x = Jx$")
-axes.plot(*follow(modified), color="tab:red", label=r"modified: $\dot x = Jx + \frac{h}{2}x$")
+axes.plot(
+    *follow(modified), color="tab:red", label=r"modified: $\dot x = Jx + \frac{h}{2}x$"
+)
 axes.plot(*start, "o", markerfacecolor="white", markeredgecolor="black", zorder=5)
 axes.set(xlabel="$x$", ylabel="$y$", aspect="equal")
 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))
@@ -120,7 +122,9 @@ sizes = 1 / np.array([8, 16, 32, 64, 128])
 def distance(order, size):
     """From Euler's steps at t = 1 to the modified flow with ``order`` terms."""
     series = runge_kutta("euler").modified_equation(order)
-    tall = ["t", "[t]", "[[t]]"][:order]  # f'' = 0 for a linear field: only tall trees count
+    tall = ["t", "[t]", "[[t]]"][
+        :order
+    ]  # f'' = 0 for a linear field: only tall trees count
     powers = [np.linalg.matrix_power(J, n + 1) for n in range(order)]
     A = sum(float(series[tree]) * size**n * powers[n] for n, tree in enumerate(tall))
     end = solve_ivp(lambda t, x: A @ x, (0, 1), start, rtol=1e-12, atol=1e-14).y[:, -1]
@@ -199,8 +203,10 @@ def second_order(mass, damping, end):
     def field(t, state):
         return np.concatenate([state[2:], (-A @ state[:2] - damping * state[2:]) / mass])
 
-    start = np.concatenate([w0, np.zeros(2)])
-    return solve_ivp(field, (0, end), start, t_eval=np.linspace(0, end, 600), rtol=1e-9).y[:2]
+    start = np.concatenate([w0, np.zeros(2)])  # at rest
+    return solve_ivp(field, (0, end), start, t_eval=np.linspace(0, end, 600), rtol=1e-9).y[
+        :2
+    ]
 
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 4.2), sharey=True)

@@ -27,6 +27,7 @@ any order, in exact fractions.
 
 import matplotlib.pyplot as plt
 import sympy as sp
+
 from derive import RootedTree, rooted_trees, runge_kutta
 
 

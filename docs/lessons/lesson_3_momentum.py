@@ -28,6 +28,7 @@ sentence becomes an equation whose solution you can plot.
 import matplotlib.pyplot as plt
 import numpy as np
 import sympy as sp
+
 from derive import discrete_law, law, sgd, solve, symbols, translation
 from numerics import compile_kernel, propagate
 
@@ -131,7 +132,9 @@ picture = axes.contourf(betas, lambdas, logarithm, levels, cmap="RdBu", extend="
 line = sp.lambdify(letters[:2], critical)
 axes.plot(betas[0], line(0.1, betas[0]), "k", label="critical: γ = ω")
 axes.plot(0.9, 5e-4, "k*", markersize=9, label="β = 0.9, λ = 5e-4")
-axes.set(yscale="log", ylim=(1e-5, 1), xlabel="momentum β", ylabel="weight decay λ (1 / time)")
+axes.set(
+    yscale="log", ylim=(1e-5, 1), xlabel="momentum β", ylabel="weight decay λ (1 / time)"
+)
 axes.legend(loc="lower left", frameon=True)
 figure.colorbar(picture, label=r"$\log_{10}(\gamma/\omega)$")
 print(f"γ/ω at the star: {ratio(0.1, 0.9, 5e-4):.1f}")

@@ -23,9 +23,10 @@ flow conserve them, and then watches real training break them in a way that can 
 import matplotlib.pyplot as plt
 import numpy as np
 import sympy as sp
+from scipy.integrate import solve_ivp
+
 from derive import discrete_law, law, noether, rescale, scale, sgd, translation
 from numerics import propagate
-from scipy.integrate import solve_ivp
 
 w1, w2 = sp.symbols("w_1 w_2", real=True)
 losses = {
@@ -43,7 +44,9 @@ charges = {"translation": w1 + w2, "scale": w1**2 + w2**2, "rescale": w1**2 - w2
 # SymPy checks the three:
 
 for name, L in losses.items():
-    product = sum(sp.diff(L, w) * x for w, x in zip((w1, w2), generators[name], strict=True))
+    product = sum(
+        sp.diff(L, w) * x for w, x in zip((w1, w2), generators[name], strict=True)
+    )
     assert sp.simplify(product) == 0
     print(f"{name:12} <grad L, X> =", sp.simplify(product))
 
@@ -63,7 +66,7 @@ def arrows(expressions, grid):
 
 grid = np.meshgrid(np.linspace(-2, 2, 201), np.linspace(-2, 2, 200))
 coarse = np.meshgrid(np.linspace(-1.7, 1.7, 8), np.linspace(-1.7, 1.7, 8))
-figure, panels = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True)
+figure, panels = plt.subplots(1, 3, figsize=(7.6, 3.0), sharey=True)
 for axes, (name, L) in zip(panels, losses.items(), strict=True):
     axes.contourf(*grid, np.clip(field([L])(*grid)[0], None, 4), 24, cmap="viridis")
     lines = arrows(generators[name], grid)
@@ -110,7 +113,7 @@ def path(L, start, end=40.0):
 
 
 starts = [(-1.6, 0.9), (1.5, 1.2), (0.3, -1.5), (-0.5, -1.2), (0.7, 1.8)]
-figure, panels = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True)
+figure, panels = plt.subplots(1, 3, figsize=(7.6, 3.0), sharey=True)
 for axes, (name, Q) in zip(panels, charges.items(), strict=True):
     levels = np.linspace(-4.5, 4.5, 19)
     height = field([Q])(*grid)[0]
@@ -166,14 +169,20 @@ charge, drive = np.array(charge), np.array(drive[:-1])[:, None]
 
 hyper = {"lr": lr, "weight_decay": decay}
 predicted = propagate(broken, charge[:1], {"gradient": drive}, step_size=lr, **hyper)[:, 0]
-exact = propagate(discrete_law(scale(), sgd()), charge[:1], {"gradient": drive}, **hyper)[:, 0]
+exact = propagate(discrete_law(scale(), sgd()), charge[:1], {"gradient": drive}, **hyper)[
+    :, 0
+]
 assert abs(exact / charge - 1).max() < 1e-12
 
 time = lr * np.arange(steps + 1)
 figure, axes = plt.subplots()
 axes.plot(time, charge, color="tab:orange", linewidth=3, label="training")
 axes.plot(
-    time, predicted, "k--", linewidth=1.2, label=r"law: $\dot Q = -2\lambda Q + \eta\,|g|^2$"
+    time,
+    predicted,
+    "k--",
+    linewidth=1.2,
+    label=r"law: $\dot Q = -2\lambda Q + \eta\,|g|^2$",
 )
 axes.axhline(charge[0], color="tab:blue", label="gradient flow: conserved")
 axes.set(xlabel=r"training time $t = \eta n$", ylabel="$Q = |w|^2$")

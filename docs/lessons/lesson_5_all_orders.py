@@ -23,6 +23,7 @@ old: :math:`E = e^{hD}`.
 import matplotlib.pyplot as plt
 import numpy as np
 import sympy as sp
+
 from derive import discrete_law, law, scale, sgd, solve, symbols, translation, tree_residual
 from numerics import compile_kernel, propagate
 

@@ -20,6 +20,7 @@ in lesson 1, and the same code.
 import matplotlib.pyplot as plt
 import numpy as np
 import sympy as sp
+
 from derive import modified_pde
 from derive.pde_scheme import dx
 from derive.schemes import beam_warming, lax_wendroff, speed, upwind
@@ -71,7 +72,9 @@ steps = 167  # of dt = ν dx / a: once around, and a fifth of a cell
 
 def simulate(scheme):
     """The scheme itself, from its own stencil: it is explicit and has two levels in time."""
-    weights = {shift: -float(weight) for (level, shift), weight in scheme.stencil if level == 0}
+    weights = {
+        shift: -float(weight) for (level, shift), weight in scheme.stencil if level == 0
+    }
     u = bump
     for _ in range(steps):
         u = sum(weight * np.roll(u, -shift) for shift, weight in weights.items())
@@ -82,13 +85,15 @@ def solve_modified(scheme, order):
     """exp(rate · t) on every wave of the bump, at the time of the last step."""
     k = sp.Symbol("k", real=True)
     rate = modified_pde(scheme, order).rate(k) * scheme.time_step * steps
-    exponent = sp.lambdify(k, sp.expand(rate.subs(dx, sp.Rational(1, cells)).subs(speed, 1)))
+    exponent = sp.lambdify(
+        k, sp.expand(rate.subs(dx, sp.Rational(1, cells)).subs(speed, 1))
+    )
     waves = 2 * np.pi * np.fft.fftfreq(cells, 1 / cells)
     return np.fft.ifft(np.fft.fft(bump) * np.exp(exponent(waves))).real
 
 
 moved = np.roll(bump, round(steps * float(courant)))
-figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
+figure, panels = plt.subplots(1, 3, figsize=(7.6, 2.8), sharey=True)
 cases = zip(panels, (upwind, lax_wendroff, beam_warming), (2, 4, 4), strict=True)
 for axes, scheme, order in cases:
     computed, predicted = simulate(scheme(courant)), solve_modified(scheme(courant), order)

@@ -8,13 +8,16 @@ that nmech follows, *symmetry + update rule → equation of learning → law of 
 closed-form solution*.
 """
 
+# sphinx_gallery_thumbnail_path = "figures/momentum.png"
+
 # %%
 # Symmetries
 # ----------
 # A family, what it moves, and its charge:
 
-import derive
 import sympy as sp
+
+import derive
 from derive.schemes import lax_wendroff
 
 derive.scale()
