@@ -38,7 +38,6 @@ autodoc_mock_imports = ["torch", "sklearn", "PIL"]  # the reference is built whe
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
-autodoc_type_aliases = {"Array": "Array", "Floats": "Floats", "Element": "Element"}
 
 sphinx_gallery_conf = {
     "examples_dirs": "lessons",

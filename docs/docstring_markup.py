@@ -2,8 +2,6 @@
 
 import re
 
-from sphinx.ext.napoleon import Config, NumpyDocstring
-
 BAR = "\N{DIVIDES}"
 """Looks like |, which in reStructuredText would begin a substitution; docstrings here have none."""
 
@@ -13,6 +11,8 @@ def docstring(app, what, name, obj, options, lines):
 
     Napoleon's own handler would take "Where it holds: …" in the docstring of a property for its type: ``what`` is withheld.
     """
+    from sphinx.ext.napoleon import Config, NumpyDocstring
+
     bars(lines)
     lines[:] = str(NumpyDocstring(lines, Config(napoleon_use_rtype=False), app, "function", name, obj)).splitlines()
 

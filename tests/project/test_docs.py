@@ -105,9 +105,21 @@ def test_a_linear_combination_has_no_doubled_signs():
 
 def test_bars_are_replaced_outside_of_examples_only():
     lines = ["|g|² and ``a | b``", "", ">>> x | y", "a|b", "", "|end|"]
-    pytest.importorskip("sphinx")
     beside_conf("docstring_markup").bars(lines)
     assert lines == ["∣g∣² and ``a | b``", "", ">>> x | y", "a|b", "", "∣end∣"]
+
+
+def test_an_example_loses_the_blank_line_that_only_doctest_needs():
+    source = ["```pycon\n>>> 1\n1\n\n```\n\ntext\n"]
+    beside_conf("docstring_markup").examples(None, "page", source)
+    assert source == ["```pycon\n>>> 1\n1\n```\n\ntext\n"]
+
+
+def test_a_property_that_says_where_it_holds_keeps_its_sentence():
+    pytest.importorskip("sphinx")
+    lines = ["Where it holds: everywhere.", ""]
+    beside_conf("docstring_markup").docstring(None, "property", "p", None, None, lines)
+    assert lines[0] == "Where it holds: everywhere."
 
 
 def test_a_lesson_shows_formulas_as_formulas_and_all_else_as_text():
@@ -163,3 +175,12 @@ def test_the_sliders_page_is_one_file_without_a_network(tmp_path):
 
 def test_a_series_without_terms_shows_as_nothing():
     assert "0" in b_series({}, 2, is_map=False)._repr_latex_()
+
+
+def test_the_commands_of_the_how_to_parse():
+    import nmech
+
+    lines = re.findall(r"^nmech (.+?)(?:\s{3,}.*)?$", (DOCS / "how_to" / "command_line.md").read_text("utf-8"), re.MULTILINE)
+    assert len(lines) == 6
+    for line in lines:
+        assert nmech._parser().parse_args(line.split()).command == line.split()[0]
