@@ -1,11 +1,12 @@
-# Each target sets itself up first, on any machine with Python >= 3.10 and make:  make demo | test | test-core | slow
+# Each target sets itself up first, on any machine with Python >= 3.10 and make:  make demo | test | test-core | slow | docs
 PYTHON ?= python3
 VENV := .venv
 CORE := .venv-core
+DOCS := .venv-docs
 RECIPE := setup.cfg pyproject.toml constraints.txt
 SOURCES := nmech.py $(wildcard derive/*.py numerics/*.py torch_bridge/*.py torch_bridge/templates/*.html)
 
-.PHONY: demo test test-core slow
+.PHONY: demo test test-core slow docs
 .DELETE_ON_ERROR:
 
 # Two test processes on two cores: one thread in each.
@@ -31,6 +32,17 @@ test-core: $(CORE)/.ready
 	done
 	$(CORE)/bin/nmech derive scale --momentum
 	$(CORE)/bin/pytest tests/derive tests/numerics derive numerics
+
+# The pages, docs/_build/html/index.html; a warning is an error. Needs no torch.
+docs: export OMP_NUM_THREADS := 1
+docs: $(DOCS)/.ready
+	rm -rf docs/_build docs/auto_examples docs/sg_execution_times.rst
+	$(DOCS)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+$(DOCS)/.ready: $(RECIPE) | python-3.10
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -c constraints.txt -e '.[docs]'
+	touch $@
 
 $(VENV)/.ready: $(RECIPE) | python-3.10
 	$(PYTHON) -m venv $(VENV)

@@ -24,6 +24,7 @@ from derive.bseries import BSeries, flow
 from derive.laurent_series import laurent_series
 from derive.law import Law
 from derive.law_series import recurrence
+from derive.linear_combination import linear_combination
 from derive.multistep import multistep_of
 from derive.operator_calculus import coefficients, read_operators
 from derive.symbols import Q
@@ -65,9 +66,8 @@ class ChargeSeries:
         return " + ".join([*terms, *(f"({c})*<F({u}), F({v})>" for (u, v), c in self.of_pairs)]) or "0"
 
     def _repr_latex_(self) -> str:
-        terms = [rf"\left({sp.latex(self.of_charge)}\right) Q"] if self.of_charge != 0 else []
-        terms += [rf"\left({sp.latex(c)}\right)\langle F({u.latex}), F({v.latex})\rangle_M" for (u, v), c in self.of_pairs]
-        return f"${' + '.join(terms) or '0'}$"
+        pairs = ((c, rf"\langle F({u.latex}), F({v.latex})\rangle_M") for (u, v), c in self.of_pairs)
+        return f"${linear_combination([(self.of_charge, 'Q'), *pairs])}$"
 
 
 def charge_rate(symmetry: Symmetry, along: UpdateRule | BSeries, order: int) -> ChargeSeries:

@@ -71,6 +71,9 @@ class Step:
             found = left if isinstance(self.dropped, sp.Order) else sp.expand(left + self.dropped)
             raise DerivationError(f"step {self.rule!r}: before - after = {found}, expected {self.dropped}")
 
+    def _repr_latex_(self) -> str:
+        return rf"$\text{{{self.rule}:}}\quad {_relation(self)}$"
+
 
 def _unexplained(difference: sp.Expr, dropped: sp.Expr) -> sp.Expr:
     """What of ``difference`` is neither 0 nor covered by ``dropped``."""

@@ -126,6 +126,9 @@ class GeneralLinear:
 
     units: int
 
+    def _repr_latex_(self) -> str:
+        return r"$W_1 \mapsto S W_1,\; W_2 \mapsto W_2 S^{-1},\quad Q = W_1 W_1^\top - W_2^\top W_2$"
+
     def __post_init__(self) -> None:
         if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units < 1:
             raise SymmetryError(f"k: expected a number of hidden units, an integer of 1 or more, got {self.units!r}")

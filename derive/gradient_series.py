@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derive.bseries import BSeries, SeriesError
+from derive.linear_combination import linear_combination
 from derive.trees import RootedTree, rootings
 
 
@@ -117,8 +118,9 @@ class GradientSplit:
     rest: BSeries
 
     def _repr_latex_(self) -> str:
-        terms = [f"{sp.latex(c)}\\,h^{{{free.order - 1}}} L({free.latex})" for free, c in self.loss.items() if c != 0]
-        return f"$\\tilde L = {' + '.join(terms) or '0'}$"
+        powers = ("", r"h\, ", *(rf"h^{{{k}}}\, " for k in range(2, self.gradient.order)))
+        terms = ((c, f"{powers[free.order - 1]}L({free.latex})") for free, c in self.loss.items())
+        return rf"$\tilde L = {linear_combination(terms)}$"
 
 
 def split_gradient(series: BSeries) -> GradientSplit:

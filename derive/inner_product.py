@@ -14,6 +14,8 @@ from collections.abc import Mapping
 
 import sympy as sp
 
+from derive.linear_combination import linear_combination
+
 theta = sp.Symbol("theta", commutative=False)
 gradient = sp.Symbol("g", commutative=False)
 hessian = sp.Symbol("H", commutative=False)
@@ -29,12 +31,13 @@ theta_ddot = sp.Symbol("theta''", commutative=False)
 
 OPERATORS = frozenset({hessian, linear_part})
 
-_LATEX = {
+LETTERS = {
     theta: r"\theta",
     theta_dot: r"\dot\theta",
     theta_ddot: r"\ddot\theta",
     next_velocity: "v_{+}",
 }
+"""Letter -> its LaTeX, where that is not the letter itself."""
 
 
 def time_derivative(letter: sp.Symbol, order: int) -> sp.Symbol:
@@ -50,8 +53,8 @@ def _letter_latex(letter: sp.Symbol) -> str:
     """Derivatives in time with dots, those of the loss with nablas, other letters by name."""
     if letter.is_Add:  # a sum under an operator, as in M (theta + mu)
         return rf"\left({word_latex(letter)}\right)"
-    if letter in _LATEX:
-        return _LATEX[letter]
+    if letter in LETTERS:
+        return LETTERS[letter]
     name = letter.name.rstrip("'")
     primes = len(letter.name) - len(name)
     if primes:
@@ -86,8 +89,7 @@ class Inner(sp.Expr):
 def word_latex(word: sp.Expr) -> str:
     """LaTeX of a word: ``H*g`` -> ``H g``; of a sum, word by word."""
     if word.is_Add:
-        scaled = ((sp.latex(c), word_latex(w)) for w, c in words(word).items())
-        return " + ".join(w if c == "1" else rf"\left({c}\right) {w}" for c, w in scaled)
+        return linear_combination((c, word_latex(w)) for w, c in words(word).items())
     return " ".join(map(_letter_latex, word_letters(word)))
 
 
@@ -98,7 +100,7 @@ def expression_latex(expr: sp.Expr) -> str:
     2 \dot\theta
     """
     letters = (x for x in expr.atoms(sp.Symbol) if not x.is_commutative)
-    named = {x: _letter_latex(x) for x in letters if x in _LATEX or not x.name.isalpha()}
+    named = {x: _letter_latex(x) for x in letters if x in LETTERS or not x.name.isalpha()}
     return sp.latex(expr, symbol_names=named)
 
 

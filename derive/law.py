@@ -18,6 +18,7 @@ from derive import symbols
 from derive.derivation import Derivation, DerivationError
 from derive.equality import vanishes
 from derive.law_series import law_of_all_orders, law_of_order, recurrence
+from derive.linear_combination import linear_combination
 from derive.modified_equation import ModifiedEquation, flow_limit, modified_flow, modified_loss
 from derive.operator_calculus import coefficients, factored, operator_on, read_operators
 from derive.projection import drop_weight_decay_squared, project
@@ -175,7 +176,7 @@ class Law:
     def _repr_latex_(self) -> str:
         dots = [*((value, f"Q^{{({k})}}") for k, value in reversed(list(enumerate(self.higher, start=3)))),
                 (self.mass, r"\ddot Q"), (self.damping, r"\dot Q"), (self.stiffness, "Q")]  # fmt: skip
-        left = " + ".join(_factor_latex(value) + dot for value, dot in dots if value != 0)
+        left = linear_combination(dots)
         where = rf"Q = {self.symmetry.form_latex(chr(92) + 'theta')}"
         letters = {"gradient": ("g", "q(t)"), "velocity": (r"\dot\theta", "k(t)")}
         for letter, name in (letters[form] for form in self.drive_operators if form in letters):
@@ -187,13 +188,6 @@ class Law:
 
 def _factor_text(value: sp.Expr) -> str:
     return f"({value})" if value.is_Add or value.is_Mul else str(value)
-
-
-def _factor_latex(value: sp.Expr) -> str:
-    if value == 1:
-        return ""
-    text = sp.latex(value)
-    return rf"\left({text}\right) " if value.is_Add else text + r"\, "
 
 
 def law(

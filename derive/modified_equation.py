@@ -18,6 +18,7 @@ from derive.bseries import BSeries, b_series
 from derive.concrete_equation import ConcreteEquation, Method, concrete_equation, expect_method, expect_order, read_loss
 from derive.concrete_loss import ConcreteLoss, concrete_loss, field_series
 from derive.derivation import Derivation, Step
+from derive.linear_combination import linear_combination
 from derive.linear_equation import LinearEquation, linear_equation
 from derive.momentum_manifold import ModifiedField, slow_flow
 from derive.multistep import LinearMultistep, multistep_of
@@ -78,12 +79,9 @@ class ModifiedEquation:
         return validity(self.rule)
 
     def _repr_latex_(self) -> str:
-        left = " + ".join(
-            rf"\left({sp.latex(c)}\right) {ip.word_latex(ip.time_derivative(ip.theta, k))}"
-            for k, c in enumerate(self.time_coefficients, start=1)
-            if c != 0
-        )
-        right = " + ".join(rf"\left({sp.latex(c)}\right) {ip.word_latex(word)}" for word, c in ip.words(self.field).items())
+        dots = (ip.word_latex(ip.time_derivative(ip.theta, k)) for k in range(1, len(self.time_coefficients) + 1))
+        left = linear_combination(zip(self.time_coefficients, dots, strict=True))
+        right = linear_combination((c, ip.word_latex(word)) for word, c in ip.words(self.field).items())
         return rf"${left} = {right}$"
 
 

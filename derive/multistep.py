@@ -19,6 +19,7 @@ from typing import Any
 import sympy as sp
 
 from derive.bseries import BSeries, Element, SeriesError, exact_field, exact_number, solve_for_field
+from derive.linear_combination import linear_combination
 from derive.symbols import shift as E
 from derive.tree_table import TreeTable, tree_table
 from derive.update_rule import UpdateRule
@@ -103,6 +104,14 @@ class LinearMultistep:
         system = _System(self, table, order)
         field = solve_for_field(table, table.count(order), system.domain, system.moments, system.right)
         return BSeries(order, 0, system.domain, tuple(field))
+
+    def _repr_latex_(self) -> str:
+        forces = linear_combination((weight, rf"f\left({_iterates(place)}\right)") for weight, place in self.gradients)
+        return rf"${_iterates(self.positions)} = h \left[{forces}\right]$"
+
+
+def _iterates(terms: Terms) -> str:
+    return linear_combination((c, f"y_{{n{shift:+d}}}" if shift else "y_{n}") for shift, c in terms)
 
 
 def _expect_sum(expected: str, terms: Terms, total: int) -> None:

@@ -18,6 +18,7 @@ from sympy.polys.polyerrors import CoercionFailed
 
 from derive.derivation import Derivation, Step
 from derive.formal_series import Series, add, divide, exponential, multiply
+from derive.linear_combination import linear_combination
 
 dx = sp.Symbol("dx", positive=True)
 dt = sp.Symbol("dt", positive=True)
@@ -129,11 +130,8 @@ class Scheme:
         return sp.Add(*(c * growth**n * sp.exp(sp.I * j * phase) for (n, j), c in self.stencil))
 
     def _repr_latex_(self) -> str:
-        terms = (
-            rf"\left({sp.latex(c)}\right) u^{{{_index('n', n)}}}_{{{_index('i', j)}}}"
-            for (n, j), c in reversed(self.stencil)
-        )
-        return f"${' + '.join(terms)} = 0$"
+        terms = ((c, f"u^{{{_index('n', n)}}}_{{{_index('i', j)}}}") for (n, j), c in reversed(self.stencil))
+        return f"${linear_combination(terms)} = 0$"
 
 
 def finite_difference(
@@ -297,10 +295,12 @@ class ModifiedPDE:
         return Derivation(f"modified equation of the {self.scheme.name} scheme", (step,), lemmas)
 
     def _repr_latex_(self) -> str:
+        upright = {dx: sp.Symbol(r"{\Delta x}", positive=True)}
         terms = (
-            rf"\left({sp.latex(c)}\right) \partial_x^{{{k}}} u" for k, c in enumerate(self.coefficients, start=1) if c != 0
+            (c.xreplace(upright), r"\partial_x u" if k == 1 else rf"\partial_x^{{{k}}} u")
+            for k, c in enumerate(self.coefficients, start=1)
         )
-        return rf"$\partial_t u = {' + '.join(terms)} + \cdots$"
+        return rf"$\partial_t u = {linear_combination(terms)} + \cdots$"
 
 
 def modified_pde(scheme: Scheme, order: int) -> ModifiedPDE:

@@ -198,6 +198,9 @@ class PartitionedRungeKutta:
             raise TableauError("second: expected as many stages as first, got "
                                f"{self.first.stages} and {self.second.stages}; pad with zero weights")  # fmt: skip
 
+    def _repr_latex_(self) -> str:
+        return rf"${self.first._repr_latex_().strip('$')} \qquad {self.second._repr_latex_().strip('$')}$"
+
     def series(self, order: int) -> BSeries:
         """Its P-series to ``order``.
 

@@ -16,6 +16,7 @@ from derive import symbols
 from derive.derivation import Derivation, DerivationError, Step
 from derive.inner_product import bilinear
 from derive.law import Law, Q, law
+from derive.linear_combination import linear_combination
 from derive.modified_equation import ModifiedEquation, UnsupportedError, flow_limit, modified_loss
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
@@ -67,10 +68,10 @@ class StochasticModifiedEquation:
     derivation: Derivation
 
     def _repr_latex_(self) -> str:
-        terms = [rf"\left({sp.latex(c)}\right) {ip.word_latex(word)}" for word, c in ip.words(self.drift).items()]
+        drift = linear_combination((c, ip.word_latex(word)) for word, c in ip.words(self.drift).items())
         ((word, scalar),) = ip.words(self.noise).items()
         noise = rf"{sp.latex(scalar)}\, {ip.word_latex(word)}"
-        return rf"$d\theta = \left[{' + '.join(terms)}\right] dt + {noise},\quad G G^T = \Sigma$"
+        return rf"$d\theta = \left[{drift}\right] dt + {noise},\quad G G^T = \Sigma$"
 
 
 def stochastic_modified_equation(rule: UpdateRule, order: int = 2) -> StochasticModifiedEquation:

@@ -7,7 +7,7 @@ symbol        argument name      meaning                                        
 ``λ``         ``weight_decay``   L2 constant: the loss trained on is L + λ|θ|²/2             1 / time
 ``β``         ``momentum``       share of the velocity kept at a step, 0 ≤ β < 1             –
 ``α``         ``dampening``      share of the gradient that momentum drops, 0 ≤ α < 1        –
-``t``, ``τ``  ``t``              training time, t = Σ h_n with h = η(1−α); never ``lr*step``  time
+``t``, ``τ``  ``t``              training time, t = Σ h_n, h = η(1−α); never ``lr*step``     time
 ``s``         –                  parameter of a one-parameter group                          –
 ``E``         –                  shift by one step: E x(t) = x(t + h) = e^{hD} x(t)          –
 ============  =================  ==========================================================  ==========
