@@ -4,10 +4,10 @@ Nothing is closed on the way, so these laws hold for minibatch gradients as well
 form ⟨g, g⟩_M of the gradient that a step used, ⟨Δθ, Δθ⟩_M/h² of its mean velocity, and with Nesterov ⟨d, v⟩_M, each as
 a smooth function of time through its values at the steps. Both sides are multiplied by an operator:
 
-``modified flow``   1/(phE), then Taylor in h: Q^{(k)} gets h^{k−1}(1 + (−1)^k β)/(pk!) with classical momentum.
-``slow flow``       (D − s)/P(e^{hD}) with s = ln(z)/h of the root z → 1, then Taylor in h: an equation of first order.
-                    Without momentum s is the only exponent, and this is the ``modified loss``.
-all orders          Π(D − s)/P(e^{hD}) over all exponents, and no expansion.
+* ``modified flow``: 1/(phE), then Taylor in h. With classical momentum Q^{(k)} gets h^{k−1}(1 + (−1)^k β)/(pk!).
+* ``slow flow``: (D − s)/P(e^{hD}) with s = ln(z)/h of the root z → 1, then Taylor in h: an equation of first order. Without
+  momentum s is the only exponent, and this is the ``modified loss``.
+* ``all orders``: Π(D − s)/P(e^{hD}) over all exponents, and no expansion.
 """
 
 from __future__ import annotations
