@@ -117,7 +117,7 @@ def _add_derive(commands: Any) -> None:
         "  nmech derive scale --ito                         under gradient noise\n"
         "  nmech derive scale --identities --order 2        what invariance says about the third derivative\n"
         "  nmech derive translation --momentum --order 4 --form slow-flow\n"
-        "  nmech derive midpoint --order 8                  Runge–Kutta by rooted trees, up to nine vertices\n"
+        "  nmech derive midpoint --order 9                  Runge–Kutta by rooted trees, up to nine vertices\n"
         "  nmech derive upwind --order 5 --format latex     what a scheme for a PDE really solves\n"
         "  nmech derive epoch-loss --batches 3              what an epoch of SGD descends"
     )
@@ -133,7 +133,7 @@ def _add_derive(commands: Any) -> None:
     parser.add_argument(
         "--order", type=_order, metavar="N|oo",
         help="highest power of the step that is kept: of a law 0 is gradient flow, 1 (default) the paper, oo exact; "
-        "of a scheme the highest derivative",
+        "of a scheme the highest derivative, of a Runge–Kutta or multistep method the vertices of the largest tree",
     )  # fmt: skip
     charge = parser.add_argument_group("laws of charges")
     charge.add_argument("--powers", nargs=2, metavar=("K1", "K2"), help="of power-rescale: s^K1 on A1 and s^-K2 on A2")

@@ -235,14 +235,14 @@ def modified_flow(
     rule: Method, order: sp.Expr, *, field: Given = None, loss: Given = None, variables: Given = None
 ) -> LinearEquation: ...
 def modified_flow(rule: Any, order: Any = 1, *, field: Given = None, loss: Given = None, variables: Given = None) -> Any:
-    """What the iterates of ``rule`` follow. ``order`` is always the highest power of h kept: 0 is the limit of small steps.
+    """What the iterates of ``rule`` follow, to an ``order`` that is the highest power of h kept: 0 is the limit of small steps.
 
     * An update rule alone: time derivatives instead of a corrected field. Put E = e^{hD} in A(E)θ = −hB(E)G; the
       coefficient of D^k is h^{k−1}(1 + (−1)^k β)/k!. Order 1 of the heavy ball is (h(1+β)/2)θ'' + (1−β)θ' = −g − λθ
       (Kunin et al. 2021, eq. 17, 32). Its ``coefficients`` are those of the slow flow below.
-    * A Runge–Kutta or multistep method alone: the field Σ h^{|τ|−1} b(τ)/σ(τ) F(τ) over rooted trees, for any f. A tree of n
-      vertices comes with h^{n−1}, so order p has the trees of up to p + 1 vertices; ``method.modified_equation(n)`` and
-      ``method.slow_flow(n)`` count vertices.
+    * A Runge–Kutta or multistep method alone: the field Σ h^{|τ|−1} b(τ)/σ(τ) F(τ) over rooted trees, for any f. Here, and only
+      here, ``order`` is that of a B-series: the largest number of vertices of a tree, which comes with h^{order−1}, as in
+      ``method.modified_equation(order)``, ``method.slow_flow(order)`` and BSeries.jl.
     * With ``field={x: …, y: …}`` (or a list with ``variables``) or ``loss``, where f = −∇L: the field, of first order in
       time. For an update rule f stands in the place of −g, and weight decay takes λθ off it. For momentum it is the slow
       flow. ``order=sympy.oo`` is exact for a linear field.
@@ -251,7 +251,7 @@ def modified_flow(rule: Any, order: Any = 1, *, field: Given = None, loss: Given
     >>> modified_flow(sgd(momentum=True, weight_decay=False)).time_coefficients
     (1 - beta, eta*(beta + 1)/2)
     >>> from derive.runge_kutta import runge_kutta
-    >>> sum(modified_flow(runge_kutta("midpoint"), order=8).coefficients.values())  # to nine vertices, as in BSeries.jl
+    >>> sum(modified_flow(runge_kutta("midpoint"), order=9).coefficients.values())
     19063/26880
     >>> p, q = sp.symbols("p q")
     >>> predator = modified_flow(runge_kutta("euler"), field={q: q * (p - 1), p: p * (2 - q)})
@@ -276,9 +276,10 @@ def modified_flow(rule: Any, order: Any = 1, *, field: Given = None, loss: Given
         return (
             linear_equation(rule, field, variables) if order is sp.oo else concrete_equation(rule, field, order, variables)
         )
-    _expect_abstract(rule, order, variables, lowest=0)
-    if not isinstance(rule, UpdateRule):
-        return slow_flow(rule, order)
+    is_method = not isinstance(rule, UpdateRule)
+    _expect_abstract(rule, order, variables, lowest=1 if is_method else 0)
+    if is_method:
+        return slow_flow(rule, order - 1)
     return flow_limit(rule) if order == 0 else _time_ladder(rule, int(order))
 
 

@@ -166,7 +166,7 @@ EQUATIONS = (
 
 
 def _trees(name: str, meaning: str, method: Callable[[], Any]) -> Subject:
-    return Subject(name, meaning, ("order",), lambda o: modified_flow(method(), _finite(o, 3)))
+    return Subject(name, meaning, ("order",), lambda o: modified_flow(method(), _finite(o, 4)))
 
 
 def _runge_kutta(name: str) -> Subject:

@@ -73,9 +73,9 @@ def test_a_wrong_manifold_is_seen_not_to_be():
 
 def test_the_slow_flow_is_what_modified_flow_has_for_coefficients():
     assert modified_flow(sgd(momentum=True), order=3).coefficients == slow_flow(sgd(momentum=True), 3).coefficients
-    assert modified_flow(heavy_ball(R(1, 2)), order=3).coefficients == slow_flow(sgd(momentum=R(1, 2)), 3).coefficients
-    assert not modified_flow(heavy_ball(R(1, 2)), order=2).is_gradient
-    assert list(modified_flow(heavy_ball(R(1, 2)), order=1).split.loss.values()) == [2, 3]  # 1/(1−β), (1+β)/(4(1−β)³)
+    assert modified_flow(heavy_ball(R(1, 2)), order=4).coefficients == slow_flow(sgd(momentum=R(1, 2)), 3).coefficients
+    assert not modified_flow(heavy_ball(R(1, 2)), order=3).is_gradient
+    assert list(modified_flow(heavy_ball(R(1, 2)), order=2).split.loss.values()) == [2, 3]  # 1/(1−β), (1+β)/(4(1−β)³)
 
 
 # On a concrete loss

@@ -91,7 +91,7 @@ VARIANTS = {
 }
 NEEDED = {"power-rescale": {"powers": (2, 3)}, "linear": {"matrix": [[0, 1], [1, 0]]},
           "discrete-manifold": {"momentum": True}, "memoryless-iteration": {"momentum": True}}  # fmt: skip
-TREES = {subject.name: {"order": 2} for subject in METHODS}
+TREES = {subject.name: {"order": 3} for subject in METHODS}
 ASKED = {name: (name, NEEDED.get(name, {}) | TREES.get(name, {})) for name in SUBJECTS} | VARIANTS
 
 
