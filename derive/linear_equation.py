@@ -122,9 +122,8 @@ def linear_equation(rule: Method, field: Any, variables: Any = None) -> LinearEq
     bordered = _bordered(_jacobian(force, names), force, names)
     step = step_of(rule)
     z = slow_multiplier(rule).subs(stiffness, -step * _eigenvalue)
-    P, J = bordered.jordan_form()
-    multipliers = tuple(_expect_flow(sp.cancel(z.subs(_eigenvalue, a)), a) for a in J.diagonal())
-    logarithm = (P * _logarithm(z, J) * P.inv()).applyfunc(lambda entry: _collected(entry / step))
+    multipliers, whole = _by_projectors(z, bordered) if _has_long_roots(bordered) else _by_jordan_form(z, bordered)
+    logarithm = whole.applyfunc(lambda entry: _collected(entry / step))
     if logarithm.has(sp.nan, sp.oo, sp.zoo):
         raise UnsupportedError(f"field: expected a logarithm that exists, got a defective {force} just where the "
                                "roots of the rule meet; take a smaller step")  # fmt: skip
@@ -160,6 +159,39 @@ def _expect_flow(z: sp.Expr, eigenvalue: sp.Expr) -> sp.Expr:
     return z
 
 
+def _has_long_roots(matrix: sp.Matrix) -> bool:
+    """Whether an eigenvalue is no rational function or square root: then radicals are avoided."""
+    _, factors = _characteristic(matrix).factor_list()
+    return any(factor.degree() > 2 for factor, _ in factors)
+
+
+def _characteristic(matrix: sp.Matrix) -> sp.Poly:
+    """det(aI − A); ``charpoly`` would rename the symbol where the matrix holds one of that name."""
+    return sp.Poly(matrix.charpoly().all_coeffs(), _eigenvalue)
+
+
+def _by_projectors(z: sp.Expr, matrix: sp.Matrix) -> tuple[Expressions, sp.Matrix]:
+    """log z(A) = Σ_a log z(a) adj(aI − A)/χ'(a) over the simple eigenvalues a of a matrix of numbers (Higham 2008, 1.2)."""
+    characteristic = _characteristic(matrix)
+    if matrix.free_symbols or not characteristic.is_sqf or characteristic.domain not in (sp.ZZ, sp.QQ):
+        raise UnsupportedError("field: expected rational numbers and simple eigenvalues where an eigenvalue is the root of "
+                               f"an irreducible polynomial of degree 3 or more, got {characteristic.as_expr()}; "
+                               "put in numbers, or take order=n")  # fmt: skip
+    adjugate = (_eigenvalue * sp.eye(matrix.shape[0]) - matrix).adjugate() / characteristic.diff().as_expr()
+    multipliers, total = [], sp.zeros(*matrix.shape)
+    for root in characteristic.all_roots():
+        multipliers.append(_expect_flow(z.subs(_eigenvalue, root), root))
+        total += sp.log(multipliers[-1]) * adjugate.subs(_eigenvalue, root)
+    return tuple(multipliers), total
+
+
+def _by_jordan_form(z: sp.Expr, matrix: sp.Matrix) -> tuple[Expressions, sp.Matrix]:
+    """log z(A) = P log z(J) P⁻¹."""
+    P, J = matrix.jordan_form()
+    multipliers = tuple(_expect_flow(sp.cancel(z.subs(_eigenvalue, a)), a) for a in J.diagonal())
+    return multipliers, P * _logarithm(z, J) * P.inv()
+
+
 def _logarithm(z: sp.Expr, J: sp.Matrix) -> sp.Matrix:
     """log z of a Jordan matrix: the Taylor coefficients at each eigenvalue along the superdiagonals of its block."""
     image, start = sp.zeros(*J.shape), 0
@@ -178,6 +210,8 @@ def _logarithm(z: sp.Expr, J: sp.Matrix) -> sp.Matrix:
 
 def _collected(entry: sp.Expr) -> sp.Expr:
     """A sum of logarithms and angles, each with one coefficient."""
+    if entry.has(sp.CRootOf):
+        return entry
     entry = sp.expand(entry)
     parts = sorted(entry.atoms(sp.log, sp.atan, sp.atan2), key=sp.default_sort_key)
     return sp.collect(entry, parts, lambda c: sp.radsimp(sp.together(c)))

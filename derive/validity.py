@@ -17,7 +17,7 @@ import sympy as sp
 from derive.multistep import LinearMultistep, multistep_of
 from derive.runge_kutta import RungeKutta
 from derive.symbols import step_size as h
-from derive.update_rule import UpdateRule
+from derive.update_rule import UnsupportedError, UpdateRule
 
 curvature = sp.Symbol("lambda_max", positive=True)
 """The largest modulus of an eigenvalue of the Hessian, or of the Jacobian of the field."""
@@ -154,7 +154,7 @@ def _slow_root(polynomial: sp.Expr) -> sp.Expr:
     for root in roots:
         if _is_one_at_zero(root):
             return root
-    raise ValueError(f"characteristic: expected a root z(0) = 1 in closed form, got {list(roots)} of {polynomial}")
+    raise UnsupportedError(f"characteristic: expected a root z(0) = 1 in closed form, got {list(roots)} of {polynomial}")
 
 
 def _is_one_at_zero(root: sp.Expr) -> bool:

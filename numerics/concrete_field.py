@@ -74,9 +74,18 @@ def number(expr: sp.Expr, values: Mapping[sp.Symbol, float]) -> float:
 def compiled(components: Sequence[sp.Expr], variables: Sequence[sp.Symbol], values: Mapping[sp.Symbol, float]) -> Field:
     """The field as a function of an array, constants put in."""
     constants = list(values)
-    function = sp.lambdify((list(variables), constants), list(components), ["scipy", "numpy"], cse=True)
+    shown = [c.xreplace({root: root.evalf(20) for root in c.atoms(sp.CRootOf)}) for c in components]
+    function = sp.lambdify((list(variables), constants), shown, ["scipy", "numpy"], cse=True)
     given = [values[symbol] for symbol in constants]
-    return lambda theta: np.array(function(theta, given), dtype=np.float64)
+    return lambda theta: _real(np.array(function(theta, given)))
+
+
+def _real(values: Floats) -> Floats:
+    """Sums over conjugate eigenvalues without the rounding errors of their imaginary parts; NaN where they are more."""
+    if values.dtype.kind != "c":
+        return values.astype(np.float64)
+    real, imaginary = np.real(values), np.imag(values)
+    return np.where(np.abs(imaginary) <= 1e-9 * (1 + np.abs(real)), real, np.nan)
 
 
 def start_of(equation: Equation, start: Sequence[float] | Floats) -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.integrate
 import sympy as sp
 
-from derive import ConcreteEquation, ConcreteLoss, UpdateRule
+from derive import ConcreteEquation, ConcreteLoss, LinearEquation, UpdateRule
 from numerics.concrete_field import (
     Equation,
     Floats,
@@ -114,10 +114,18 @@ def integrate(
         raise FlowError(f"times: expected times from 0 on, not falling, got {times}")
     values = values_of(flow_of(equation), constants)
     first = start_of(equation, start)
+    _expect_existence(equation, values)
     path = _follow(equation, first, at, values, method, rtol, atol)
     if equation.order != 0:
         _warn_outside(equation, np.vstack([first, path]), values)
     return path
+
+
+def _expect_existence(equation: Equation, values: Mapping[sp.Symbol, float]) -> None:
+    for condition in equation.conditions if isinstance(equation, LinearEquation) else ():
+        if not condition.subs(values):
+            raise FlowError(f"equation: expected {condition}, without which no flow has these iterates, got {values}"
+                            "; take a smaller step")  # fmt: skip
 
 
 def _follow(

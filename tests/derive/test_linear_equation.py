@@ -11,6 +11,7 @@ from derive.symbols import weight_decay as lam
 
 R = sp.Rational
 x, y = sp.symbols("x y", real=True)
+a, z = sp.symbols("a z", real=True)
 PLAIN = sgd(weight_decay=False)
 FIELDS = {
     "symmetric": ({x: -2 * x + y, y: x - 2 * y}, 0),
@@ -138,12 +139,23 @@ def test_conditions_say_where_momentum_leaves_the_real_axis():
         (sgd(lr=R(3, 10), momentum=R(1, 4), weight_decay=False), {x: -x}, "eigenvector of -1 by a positive number"),
         (sgd(lr=R(1, 4), momentum=R(1, 4), weight_decay=False), {x: y - x, y: -y}, "just where the roots of the rule meet"),
         (PLAIN, {x: -(x**2)}, "expected a linear field"),
+        (PLAIN, {x: a * x + y, y: y + z, z: x - z}, "simple eigenvalues where .*put in numbers, or take order=n"),
         (runge_kutta("euler"), {x: sp.exp(x)}, "expected a linear field"),
     ],
 )
 def test_where_there_is_no_real_flow_it_is_refused(rule, field, message):
     with pytest.raises(UnsupportedError, match=message):
         modified_flow(rule, field=field, order=sp.oo)
+
+
+def test_eigenvalues_without_short_formulas_are_kept_as_roots():
+    loss = x**2 + 2 * y**2 + 3 * z**2 + x * y / 2 + y * z / 3 + x * z / 5
+    equation = modified_loss(PLAIN, loss=loss, order=sp.oo)
+    step, A = R(1, 10), sp.hessian(loss, (x, y, z))
+    with mpmath.workdps(40):
+        entries = equation.matrix.subs(eta, step).evalf(40).tolist()
+        found = mpmath.expm(mpmath.matrix([[mpmath.mpf(sp.re(e)) for e in row] for row in entries]) / 10)
+        assert mpmath.mnorm(found - mpmath.matrix((sp.eye(3) - step * A).evalf(40).tolist())) < 1e-30
 
 
 def test_exactly_critical_momentum_still_has_a_flow():

@@ -201,6 +201,21 @@ def test_what_cannot_be_followed_is_refused(call, message):
         call()
 
 
+def test_where_no_flow_passes_through_the_iterates_it_is_refused():
+    descent = modified_flow(RULES["gradient descent"], loss=x**2 / 2, order=sp.oo)
+    momentum = modified_flow(RULES["heavy ball"], loss=x**2 / 2, order=sp.oo)
+    for equation in (descent, momentum):
+        with pytest.raises(FlowError, match="without which no flow has these iterates"):
+            integrate(equation, [1.0], [1.0], lr=1.5)
+
+
+def test_complex_eigenvalues_leave_a_real_flow():
+    equation = modified_flow(RULES["heavy ball"], field={x: -x - 2 * y, y: 2 * x - y}, order=sp.oo)
+    series = modified_flow(RULES["heavy ball"], field={x: -x - 2 * y, y: 2 * x - y}, order=4)
+    exact, near = (integrate(found, START, [1.0], lr=0.001)[0] for found in (equation, series))
+    assert np.abs(exact - near).max() < 1e-9
+
+
 def test_a_flow_that_leaves_the_finite_numbers_is_refused():
     explosive = modified_flow(runge_kutta("euler"), field={y: y**2}, order=0)
     with pytest.raises(FlowError, match="equation: expected a flow that exists until t = 2"):
