@@ -10,7 +10,7 @@ SOURCES := nmech.py $(wildcard derive/*.py numerics/*.py torch_bridge/*.py torch
 .DELETE_ON_ERROR:
 
 # Two test processes on two cores: one thread in each.
-test slow: export OMP_NUM_THREADS := 1
+test test-core slow: export OMP_NUM_THREADS := 1
 
 # Trains small VGG-16s, evaluates their logs and writes demo/report.html.
 demo: $(VENV)/.ready
@@ -31,7 +31,7 @@ test-core: $(CORE)/.ready
 	    if $(CORE)/bin/python -c "import $$name" 2>/dev/null; then echo "test-core: $$name can be imported"; exit 1; fi; \
 	done
 	$(CORE)/bin/nmech derive scale --momentum
-	$(CORE)/bin/pytest tests/derive tests/numerics derive numerics
+	$(CORE)/bin/pytest -n 2 tests/derive tests/numerics derive numerics
 
 # The pages, docs/_build/html/index.html; a warning is an error. Needs no torch.
 docs: export OMP_NUM_THREADS := 1
@@ -52,7 +52,7 @@ $(VENV)/.ready: $(RECIPE) | python-3.10
 $(CORE)/.ready: $(RECIPE) $(SOURCES) | python-3.10
 	$(PYTHON) -m venv $(CORE)
 	rm -rf build
-	$(CORE)/bin/python -m pip install -c constraints.txt . pytest hypothesis
+	$(CORE)/bin/python -m pip install -c constraints.txt . pytest pytest-xdist hypothesis
 	touch $@
 
 .PHONY: python-3.10
