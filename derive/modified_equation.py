@@ -235,14 +235,14 @@ def modified_flow(
     rule: Method, order: sp.Expr, *, field: Given = None, loss: Given = None, variables: Given = None
 ) -> LinearEquation: ...
 def modified_flow(rule: Any, order: Any = 1, *, field: Given = None, loss: Given = None, variables: Given = None) -> Any:
-    """What the iterates of ``rule`` follow, to an ``order`` that is the highest power of h kept: 0 is the limit of small steps.
+    """What the iterates of ``rule`` follow. ``order`` is the highest power of h kept: 0 is the limit of small steps.
 
     * An update rule alone: time derivatives instead of a corrected field. Put E = e^{hD} in A(E)θ = −hB(E)G; the
       coefficient of D^k is h^{k−1}(1 + (−1)^k β)/k!. Order 1 of the heavy ball is (h(1+β)/2)θ'' + (1−β)θ' = −g − λθ
       (Kunin et al. 2021, eq. 17, 32). Its ``coefficients`` are those of the slow flow below.
-    * A Runge–Kutta or multistep method alone: the field Σ h^{|τ|−1} b(τ)/σ(τ) F(τ) over rooted trees, for any f. Here, and only
-      here, ``order`` is that of a B-series: the largest number of vertices of a tree, which comes with h^{order−1}, as in
-      ``method.modified_equation(order)``, ``method.slow_flow(order)`` and BSeries.jl.
+    * A Runge–Kutta or multistep method alone: the field Σ h^{|τ|−1} b(τ)/σ(τ) F(τ) over rooted trees, for any f. Here, and
+      only here, ``order`` is that of a B-series: the largest number of vertices of a tree, which comes with h^{order−1}, as
+      in ``method.modified_equation(order)``, ``method.slow_flow(order)`` and BSeries.jl.
     * With ``field={x: …, y: …}`` (or a list with ``variables``) or ``loss``, where f = −∇L: the field, of first order in
       time. For an update rule f stands in the place of −g, and weight decay takes λθ off it. For momentum it is the slow
       flow. ``order=sympy.oo`` is exact for a linear field.
