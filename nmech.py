@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_derive, _add_symmetries, _add_train, _add_evaluate, _add_report, _add_experiment):
+    for add in (_add_derive, _add_symmetries, _add_train, _add_evaluate, _add_report, _add_experiment, _add_redraw):
         add(commands)
     return parser
 
@@ -218,12 +218,36 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_experiment(commands: Any) -> None:
     parser = _command(
         commands, "experiment", _experiment,
-        "Train 18 small VGG-16s on digits, hold them against the laws, and write one report (minutes on two cores).",
-        "nmech experiment --out demo",
+        "Train the runs behind the figures of the paper, and draw them from the logs: 18 small VGG-16s on digits, within\n"
+        "minutes on two cores, or (--preset paper) VGG-16 on Tiny ImageNet. Complete runs are not trained again.",
+        "nmech experiment --figures 5,6 --out demo",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, help="new folder for the logs and report.html")
-    parser.add_argument("--jobs", type=int, default=None, help="runs trained side by side (default: one a core)")
+    parser.add_argument("--out", required=True, help="new folder for the logs and report.html, or an experiment's to go on")
+    parser.add_argument("--preset", choices=("demo", "paper"), default="demo", help="the size (default: demo)")
+    _add_figures(parser, "all")
+    parser.add_argument("--table", action="store_true", help="also train what is in Table 4 but in no figure")
+    parser.add_argument("--data", default=None, help="digits, or tiny-imagenet:PATH (default: the preset's)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, …")
+    parser.add_argument(
+        "--engine", default=None, metavar="ENGINE",
+        help="processes (default), dask or dask:ADDRESS; under torchrun its processes divide the runs",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=None, help="runs trained side by side (default: one a core, or a GPU)")
     parser.add_argument("--steps", type=int, default=None, help="updates in each run (default: the preset's)")
+
+
+def _add_redraw(commands: Any) -> None:
+    parser = _command(
+        commands, "figures", _figures, "Draw the figures of an experiment again, from its logs alone.",
+        "nmech figures demo --figures 9,12",
+    )  # fmt: skip
+    parser.add_argument("out", metavar="DIR", help="folder that nmech experiment wrote")
+    _add_figures(parser, "those of the experiment")
+
+
+def _add_figures(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--figures", default=None, metavar="LIST",
+                        help=f"the paper's, of 1, 5, 6, 8 to 17: 5,6 or 8-10 or all (default: {default})")  # fmt: skip
 
 
 def _derive(options: argparse.Namespace) -> None:
@@ -266,7 +290,9 @@ def _symmetries(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from torch_bridge.commands import train_model
+    from torch_bridge.engines import require_one_process
 
+    require_one_process()
     log = train_model(vars(options))
     print(f"recorded {log.steps} steps of {sum(g.neurons for g in log.groups):,} charges in {log.path}")
     print(f"next:  nmech evaluate {log.path}")
@@ -296,11 +322,34 @@ def _report(options: argparse.Namespace) -> None:
 def _experiment(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from torch_bridge.experiment import DEMO, run_grid
+    from torch_bridge.experiment import PRESETS, run_experiment
 
-    steps = DEMO.training.steps if options.steps is None else options.steps
-    grid = replace(DEMO, training=replace(DEMO.training, steps=steps))
-    print(run_grid(grid, options.out, jobs=options.jobs))
+    preset = PRESETS[options.preset]
+    training = replace(preset.training, device=options.device)
+    if options.steps is not None:
+        preset, training = replace(preset, epochs=None), replace(training, steps=options.steps)
+    preset = replace(preset, training=training, data=options.data or preset.data)
+    page = run_experiment(
+        preset, options.out, figures=_numbers(options.figures), table=options.table, engine=options.engine, jobs=options.jobs
+    )
+    if page is not None:
+        print(page)
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from torch_bridge.experiment import draw_experiment
+
+    print(draw_experiment(options.out, figures=_numbers(options.figures)))
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    """``"5,8-10"`` as numbers; None stands for what is the default, and for all."""
+    if text is None or text == "all":
+        return None
+    spans = [re.fullmatch(r"([0-9]{1,3})(?:-([0-9]{1,3}))?", span.strip()) for span in text.split(",")]
+    if not all(spans):
+        raise ValueError(f"figures: expected numbers such as 5,6 or 8-10, or all, got {text!r}")
+    return [n for span in spans if span for n in range(int(span[1]), int(span[2] or span[1]) + 1)]
 
 
 if __name__ == "__main__":

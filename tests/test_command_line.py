@@ -14,7 +14,7 @@ import derive
 import nmech
 from derive.subjects import GROUPS
 
-COMMANDS = ("derive", "symmetries", "train", "evaluate", "report", "experiment")
+COMMANDS = ("derive", "symmetries", "train", "evaluate", "report", "experiment", "figures")
 ROOT = Path(nmech.__file__).parent
 SMALL = ("--width", "0.015625", "--input-size", "32", "--batch-size", "8")
 
@@ -468,6 +468,36 @@ def test_without_scikit_learn_the_error_says_what_to_install(run, tmp_path, monk
     status, _, err = run("train", "vgg16", *SMALL, "--out", tmp_path / "run")
     assert status == 2
     assert "pip install scikit-learn" in err or "needs scikit-learn" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("5", [5]), ("5,6", [5, 6]), ("8-10, 1", [8, 9, 10, 1]), ("all", None), (None, None)]
+)
+def test_figures_are_named_by_numbers_and_spans(text, numbers):
+    assert nmech._numbers(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "five", "5,", "-5", "5-", "1e3", "5;6"])
+def test_figures_that_are_no_numbers_are_refused(text):
+    with pytest.raises(ValueError, match="figures: expected numbers such as 5,6 or 8-10, or all"):
+        nmech._numbers(text)
+
+
+def test_figures_of_a_folder_without_an_experiment_are_refused(run, tmp_path):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib").use("Agg")
+    status, out, err = run("figures", tmp_path, "--figures", "5")
+    assert (status, out) == (2, "")
+    assert "expected an experiment's folder with experiment.json" in err
+
+
+def test_the_papers_experiment_without_its_data_says_what_the_folder_must_hold(run, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib").use("Agg")
+    status, _, err = run("experiment", "--preset", "paper", "--out", tmp_path / "out")
+    assert status == 2
+    assert "PATH/train/<wnid>/images/*.JPEG" in err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("taken", ["folder", "file"])

@@ -48,11 +48,14 @@ def describe_symmetries(model: nn.Sequential, input_size: int, classes: int, *, 
     return "\n".join(lines)
 
 
-def train_model(options: Mapping[str, Any], *, progress: bool = True) -> RunLog:
-    """Train the model that ``options`` describe (``model``, ``width``, ``data``, … and the fields of ``Training``)."""
+def train_model(options: Mapping[str, Any], *, progress: bool = True, **recording: Any) -> RunLog:
+    """Train the model that ``options`` describe (``model``, ``width``, ``data``, … and the fields of ``Training``).
+
+    ``recording`` is what :func:`torch_bridge.train` takes besides: ``online``, ``weights``.
+    """
     images = open_dataset(options["data"], input_size=options["input_size"])
     classes = images.classes if options["classes"] is None else options["classes"]
     model, _ = build_model(options["model"], options["width"], options["input_size"], classes, seed=options["seed"])
     training = Training(**{field.name: options[field.name] for field in fields(Training)})
-    meta = {name: options[name] for name in ("model", "width", "data")}
-    return train(model, images, training, options["out"], meta=meta, progress=progress)
+    meta = {name: options[name] for name in ("model", "width", "input_size", "data")}
+    return train(model, images, training, options["out"], meta=meta, progress=progress, **recording)

@@ -77,6 +77,8 @@ def open_dataset(spec: str, *, input_size: int, in_channels: int = 3) -> ImageSe
         return _digits(input_size, in_channels)
     if name == "tiny-imagenet" and path:
         return _tiny_imagenet(Path(path).expanduser(), input_size, in_channels)
+    if name == "tiny-imagenet":
+        raise ValueError(f"spec: expected tiny-imagenet:PATH with {LAYOUT}; got no PATH")
     raise ValueError(f"spec: expected {SPECS}, got {spec!r}; name one of these data sets")
 
 

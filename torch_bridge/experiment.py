@@ -1,150 +1,277 @@
-"""The paper's experiment on a laptop: a grid of small VGG-16 runs, drawn as Figs 5 and 6 of Kunin et al. 2021."""
+"""The paper's experiment: train the runs of a preset that are not there yet, then draw its figures from their logs.
+
+::
+
+    OUT/experiment.json      the preset's name and the figures
+    OUT/<run>/               the log of a run, and a sample of its weights
+    OUT/figures/             figure-05.png ...        }
+    OUT/report.html          all figures on one page  }  from the logs alone, again at any time
+    OUT/errors.json          gaps of every run        }
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from itertools import product
-from multiprocessing import get_context
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
 from torch_bridge.commands import train_model
-from torch_bridge.evaluate import Comparison, GroupComparison, evaluate
-from torch_bridge.plot import plot_grid
-from torch_bridge.report import Section, png, write_report
+from torch_bridge.data import open_dataset
+from torch_bridge.engines import Place, check_engine, run_tasks, together
+from torch_bridge.evaluate import evaluate
+from torch_bridge.paper_figures import Curves, curves_of, draw
+from torch_bridge.presets import PRESETS, FigurePlan, Preset, Run
+from torch_bridge.report import RunSummary, Section, png, write_report
+from torch_bridge.run_folder import read_manifest, reclaim
 from torch_bridge.run_log import RunLog
 from torch_bridge.train import Training, TrainingError
 
+RECORD = "experiment.json"
+WEIGHTS = 8
+"""Weights of each convolution that a run keeps beside its charges, for Fig. 1."""
 
-@dataclass(frozen=True)
-class Grid:
-    """Runs of VGG-16 with and without batch norm, over momenta and weight decays.
+_OURS = re.compile(r"manifest\.json|initial\.npz|weights\.npz|segment-\d{9,}\.npz|\.lock|.*\.part")
+_MAY_DIFFER = ("device", "data")
+"""Settings of a run that another machine has otherwise; of the data only the folder may differ."""
+
+
+def run_experiment(
+    preset: Preset,
+    out: str | os.PathLike[str],
+    *,
+    figures: Iterable[int] | None = None,
+    table: bool = False,
+    engine: str | None = None,
+    jobs: int | None = None,
+) -> Path | None:
+    """Train and record what the figures show, and draw them: returns ``out/report.html``.
+
+    Runs are independent. A run that several figures show is trained once, and one that is complete in ``out`` is not
+    trained again; one that was cut short is trained anew.
 
     Parameters
     ----------
-    momenta, weight_decays
-        β and λ. The figures show λ at the smallest β, and β at the largest λ.
-    training
-        What all runs share; momentum and weight decay are set from the grid. Its ``clip`` is for β = 0 and shrinks as
-        1−β, so that the longest possible step, η clip/(1−β), is the same in every run.
-    data, width, input_size
-        As :func:`torch_bridge.data.open_dataset` and :func:`torch_bridge.vgg.vgg16` take them.
-    """
+    preset
+        What to train and draw: one of :data:`torch_bridge.presets.PRESETS`, or your own.
+    out
+        A new or empty folder, or that of an earlier experiment, which is gone on with.
+    figures
+        The paper's numbers; None: all.
+    table
+        Train the whole grid, also what no chosen figure shows.
+    engine
+        One of :data:`torch_bridge.engines.ENGINES`; None: ``torchrun`` under torchrun, where each process trains its share
+        on its own GPU and the first one then draws, ``processes`` otherwise.
+    jobs
+        Runs trained side by side, each on one thread; None: the number of cores, or 1 on an accelerator.
 
-    momenta: tuple[float, ...] = (0.0, 0.9, 0.99)
-    weight_decays: tuple[float, ...] = (0.0, 1e-3, 5e-3)
-    training: Training = field(default_factory=lambda: Training(steps=360, batch_size=32, lr=0.1, clip=20.0, every=2))
-    data: str = "digits"
-    width: float = 1 / 8
-    input_size: int = 32
-
-    def __post_init__(self) -> None:
-        if not self.momenta or not self.weight_decays:
-            raise TrainingError("momenta, weight_decays: expected at least one of each, got none")
-
-    def runs(self) -> list[tuple[bool, Training]]:
-        """(batch norm?, training) of every run."""
-        return [
-            (batch_norm, replace(self.training, momentum=beta, weight_decay=decay, clip=self.training.clip * (1 - beta)))
-            for batch_norm, beta, decay in product((False, True), self.momenta, self.weight_decays)
-        ]
-
-
-DEMO = Grid()
-"""18 runs that two cores train within minutes."""
-
-
-def run_name(batch_norm: bool, momentum: float, weight_decay: float) -> str:
-    """Folder of a run: ``vgg16-bn_momentum-0.9_decay-0.001``."""
-    return f"vgg16{'-bn' if batch_norm else ''}_momentum-{momentum:g}_decay-{weight_decay:g}"
-
-
-def run_grid(grid: Grid, out: str | os.PathLike[str], *, jobs: int | None = None) -> Path:
-    """Train and record every run of the grid, evaluate it, and write ``out/report.html`` and ``out/errors.json``.
-
-    Runs are independent, so ``jobs`` of them (the number of cores, unless said otherwise) train side by side, each on one
-    thread.
+    Returns
+    -------
+    Path or None
+        The page; None in the processes of torchrun but the first.
 
     Raises
     ------
-    TrainingError
-        If ``out`` holds something already, or the loss of a run stops being finite.
+    ValueError
+        If ``out`` holds something else, or runs with other settings, the data are not there, or a loss stops being finite.
     """
-    root = Path(out)
     if jobs is not None and jobs < 1:
         raise TrainingError(f"jobs: expected at least 1, got {jobs}")
-    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise TrainingError(
-            f"out: expected a new or empty folder, got {root}, which holds something; remove it or name another"
-        )
-    tasks = [(grid, batch_norm, training, root) for batch_norm, training in grid.runs()]
-    workers = min(jobs or os.cpu_count() or 1, len(tasks))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        folders = list(tqdm(pool.map(_train_one, tasks), total=len(tasks), desc="training runs"))
-    comparisons = {path.name: evaluate(RunLog.open(path)) for path in tqdm(folders, desc="evaluating runs")}
-    rows = [{"run": name, **row} for name, run in comparisons.items() for row in run.rows()]
+    plans, chosen = preset.chosen(figures), check_engine(engine)
+    root = Path(out)
+    _require_experiment(root, preset)
+    images = len(open_dataset(preset.data, input_size=preset.input_size))
+    with together(chosen) as wait:
+        tasks = [_Task(root, preset, run, preset.training_of(run, images)) for run in preset.runs(figures, table=table)]
+        first = (place := Place.here()) is None or place.rank == 0
+        if first:
+            _claim(root, preset, plans)
+        todo = [task for task in tasks if not task.is_done()]
+        wait()  # no process trains before all have seen what is to be done
+        run_tasks(_train_one, todo, engine=chosen, jobs=jobs or _side_by_side(preset.training.device), title="training runs")
+        wait()
+    return draw_experiment(root, preset=preset) if first else None
+
+
+def draw_experiment(
+    out: str | os.PathLike[str], *, figures: Iterable[int] | None = None, preset: Preset | None = None
+) -> Path:
+    """Draw figures from the logs in ``out`` alone, into ``out/figures`` and ``out/report.html``; returns the page.
+
+    Parameters
+    ----------
+    figures
+        The paper's numbers; None: those that the experiment was asked for.
+    preset
+        The experiment's; None: the one of the name in ``experiment.json``.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` is no experiment's folder, a run is missing or not complete, or a log is damaged.
+    """
+    root = Path(out)
+    record = _read_record(root)
+    preset = preset or _preset(root, record["preset"])
+    plans = preset.chosen(record["figures"] if figures is None else figures)
+    runs = list(dict.fromkeys(run for plan in plans for run in plan.runs()))
+    missing = [run.name for run in runs if not _is_complete(root / run.name)]
+    if missing:
+        raise TrainingError(f"out: expected complete runs, got {len(missing)} of {len(runs)} missing or cut short in {root} "
+                            f"({missing[0]}, ...); train them with  nmech experiment --out {root}")  # fmt: skip
+    others = [run for run in preset.runs(table=True) if run not in runs and _is_complete(root / run.name)]
+    curves, summaries = _read_runs(root, plans, [*runs, *others])
+    sections = [_section(root, plan, curves) for plan in tqdm(plans, desc="drawing figures")]
+    rows = [{"run": summary.name, **row} for summary in summaries for row in summary.rows]
     (root / "errors.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    return write_report(
-        root / "report.html", "VGG-16 against its conservation laws", figures(grid, comparisons), list(comparisons.values())
-    )
+    return write_report(root / "report.html", "VGG-16 against its conservation laws", sections, summaries)
 
 
-def _train_one(task: tuple[Grid, bool, Training, Path]) -> Path:
-    grid, batch_norm, training, root = task
-    torch.set_num_threads(1)
-    path = root / run_name(batch_norm, training.momentum, training.weight_decay)
-    model = {"model": "vgg16-bn" if batch_norm else "vgg16", "width": grid.width, "input_size": grid.input_size}
-    train_model({**asdict(training), **model, "classes": None, "data": grid.data, "out": path}, progress=False)
-    return path
-
-
-def figures(grid: Grid, comparisons: dict[str, Comparison]) -> list[Section]:
-    """The paper's Fig. 5 (one row a symmetry, one column a weight decay) and Fig. 6 (momentum makes an oscillator)."""
-    plain, strongest = min(grid.momenta), max(grid.weight_decays)
-    by_decay = [_Cell(plain, decay) for decay in grid.weight_decays]
-    by_momentum = [_Cell(beta, strongest) for beta in grid.momenta]
-    rows = (("translation", False, 0), ("scale", True, 1), ("rescale", False, 3))
-    fig5 = [[cell.group(comparisons, *row) for cell in by_decay] for row in rows]
-    fig6 = [[cell.group(comparisons, *rows[0]) for cell in by_momentum]]
-    fig6_driven = [[cell.group(comparisons, *row) for cell in by_momentum] for row in rows[1:]]
-    columns = (
-        [rf"$\lambda={cell.weight_decay:g}$" for cell in by_decay],
-        [rf"$\beta={cell.momentum:g}$" for cell in by_momentum],
-    )
-    return [
-        Section("Plain SGD: decay, spheres, hyperbolas (as Fig. 5 of the paper)", png(plot_grid(fig5, columns[0])), _FIG5),
-        Section("Momentum: a harmonic oscillator (as Fig. 6)", png(plot_grid(fig6, columns[1])), _FIG6),
-        Section("Momentum: driven oscillators", png(plot_grid(fig6_driven, columns[1])), _FIG6_DRIVEN),
-    ]
+# --- one run ---
 
 
 @dataclass(frozen=True)
-class _Cell:
-    momentum: float
-    weight_decay: float
+class _Task:
+    root: Path
+    preset: Preset
+    run: Run
+    training: Training
 
-    def group(self, comparisons: dict[str, Comparison], kind: str, batch_norm: bool, place: int) -> GroupComparison:
-        return comparisons[run_name(batch_norm, self.momentum, self.weight_decay)].of_kind(kind)[place]
+    @property
+    def path(self) -> Path:
+        return self.root / self.run.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As :func:`torch_bridge.commands.train_model` takes them."""
+        preset = self.preset
+        model = {"model": self.run.model, "width": preset.width, "input_size": preset.input_size, "data": preset.data}
+        return {**asdict(self.training), **model, "classes": None, "out": self.path}
+
+    def is_done(self) -> bool:
+        """Whether the run is complete, and with these settings."""
+        if not _is_complete(self.path):
+            return False
+        settings = read_manifest(self.path)["meta"]
+        wanted = {name: value for name, value in self.options.items() if name in settings}
+        wanted["data"], settings["data"] = (text.partition(":")[0] for text in (wanted["data"], settings.get("data", "")))
+        differ = [name for name, value in wanted.items() if name not in _MAY_DIFFER[:1] and settings[name] != value]
+        if differ:
+            name = differ[0]
+            raise TrainingError(f"out: expected runs with {name} {wanted[name]!r} to go on with, got {settings[name]!r} in "
+                                f"{self.path}; name another folder, or ask for the same settings")  # fmt: skip
+        return True
 
 
-_FIG5 = (
-    "Top: sums over the columns of the last layer (translation, no batch norm) stay put without weight decay and decay as "
-    "e^(−λt) with it, whatever the data. Middle: squared norms of the second convolution's channels (scale, batch norm) "
-    "only grow without weight decay, pushed out by the finite step; weight decay pulls them back. Bottom: differences of "
-    "squared norms across a ReLU (rescale, no batch norm) go either way. Where dashes run on a coloured line, the law "
-    "predicts that neuron."
-)
-_FIG6 = (
-    "The same column sums at the largest weight decay. Momentum turns the exponential into an oscillator: over-damped at "
-    "β = 0.9, under-damped at β = 0.99, where each sum swings through zero. The dashes are the closed-form law, with no "
-    "input but the initial value."
-)
-_FIG6_DRIVEN = (
-    "Squared norms and their differences under momentum: oscillators driven by the recorded speed of the weights, ⟨θ′, θ′⟩. "
-    "What separates dashes from colour at β = 0.99 is of higher order in the step: the exact discrete law has none of it."
-)
+def _train_one(task: _Task) -> None:
+    place = Place.here()
+    torch.set_num_threads(1)
+    _discard_unfinished(task.path)
+    options = task.options
+    if place is not None:
+        options["device"] = place.device(options["device"])
+    train_model(options, progress=False, online=task.preset.online, weights=WEIGHTS)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether a run was recorded to its end. A manifest that is damaged raises."""
+    return (path / "manifest.json").exists() and bool(read_manifest(path)["complete"])
+
+
+def _discard_unfinished(path: Path) -> None:
+    """Make room for a run that was cut short: no checkpoint of it exists to go on from. Nothing else is ever deleted.
+
+    Raises
+    ------
+    ValueError
+        If it is being recorded into, or holds what no run has.
+    """
+    if not path.exists():
+        return
+    foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)] if path.is_dir() else [path.name]
+    if foreign:
+        raise TrainingError(f"out: expected a run or nothing in {path}, got {foreign[0]}; move it away")
+    reclaim(path)
+    shutil.rmtree(path)
+
+
+def _side_by_side(device: str) -> int:
+    return (os.cpu_count() or 1) if device == "cpu" else 1
+
+
+# --- the folder ---
+
+
+def _require_experiment(root: Path, preset: Preset) -> None:
+    """Refuse a folder that holds anything but an experiment of this preset."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    if not (root / RECORD).is_file():
+        raise TrainingError(
+            f"out: expected a new or empty folder, or an experiment's to go on with, got {root}, which holds "
+            "something else; remove it or name another"
+        )
+    name = _read_record(root)["preset"]
+    if name != preset.name:
+        raise TrainingError(f"out: expected an experiment of preset {preset.name!r}, got {name!r} in {root}; name another")
+
+
+def _claim(root: Path, preset: Preset, plans: Sequence[FigurePlan]) -> None:
+    """Write the record: the figures asked for now and before."""
+    before = _read_record(root)["figures"] if (root / RECORD).exists() else []
+    record = {"preset": preset.name, "figures": sorted({*before, *(plan.number for plan in plans)})}
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        part = root / f"{RECORD}.part"
+        part.write_text(json.dumps(record), encoding="utf-8")
+        os.replace(part, root / RECORD)
+    except OSError as error:
+        raise TrainingError(f"out: expected a folder that can be written, got {root} ({error})") from error
+
+
+def _read_record(root: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        return {"preset": str(record["preset"]), "figures": [int(number) for number in record["figures"]]}
+    except FileNotFoundError as error:
+        raise TrainingError(f"out: expected an experiment's folder with {RECORD}, got {root} without; "
+                            "nmech experiment writes one") from error  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{root / RECORD}: damaged ({error}); delete it and name the preset again") from error
+
+
+def _preset(root: Path, name: str) -> Preset:
+    if name not in PRESETS:
+        raise TrainingError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r} in {root / RECORD}; pass it")
+    return PRESETS[name]
+
+
+# --- the figures ---
+
+
+def _read_runs(root: Path, plans: Sequence[FigurePlan], runs: Sequence[Run]) -> tuple[dict[Any, Curves], list[RunSummary]]:
+    """Evaluate run by run, and keep of each only what is drawn or tabled: a full-size run fills hundreds of megabytes."""
+    panels = {panel for plan in plans for row in plan.panels for panel in row}
+    curves: dict[Any, Curves] = {}
+    summaries = []
+    for run in tqdm(runs, desc="evaluating runs"):
+        comparison = evaluate(RunLog.open(root / run.name))
+        curves |= {panel: curves_of(panel, comparison) for panel in panels if panel.run == run}
+        summaries.append(RunSummary.of(comparison))
+    return curves, summaries
+
+
+def _section(root: Path, plan: FigurePlan, curves: Mapping[Any, Curves]) -> Section:
+    picture = png(draw(plan, curves))
+    file = root / "figures" / f"figure-{plan.number:02d}.png"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(picture)
+    return Section(f"{plan.title} (as Fig. {plan.number} of the paper)", picture, plan.caption)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from torch_bridge.evaluate import Comparison, GroupComparison
 
 TIME_LABEL = r"training time $t=\sum\eta(1-\alpha)$"
-_COLOURS = {"translation": "viridis", "shift": "viridis", "scale": "plasma", "rescale": "cool"}
+DASHES = (0, (4, 3))
+"""Line style of a prediction."""
+_COLOURS = {"translation": "viridis", "shift": "viridis", "scale": "plasma", "rescale": "cool", "weights": "Greys"}
 
 
 def charge_label(comparison: GroupComparison) -> str:
@@ -42,15 +44,36 @@ def plot_group(comparison: GroupComparison, *, ax: Axes | None = None, neurons: 
 
 def _draw(ax: Axes, comparison: GroupComparison, neurons: int) -> list[Line2D]:
     """The lines, labels and title of :func:`plot_group`; returns what a legend is made of."""
-    chosen = np.unique(np.linspace(0, comparison.group.neurons - 1, neurons).round().astype(int))
-    colours = colormaps[_COLOURS[comparison.group.kind]](np.linspace(0.3, 0.95, len(chosen)))
-    for neuron, colour in zip(chosen, colours, strict=True):
-        ax.plot(comparison.time, comparison.measured[:, neuron], color=colour, linewidth=2.6)
-        ax.plot(comparison.time, comparison.predicted[:, neuron], color="black", linestyle=(0, (4, 3)), linewidth=1)
+    kind, chosen = comparison.group.kind, spread_over(comparison.group.neurons, neurons)
+    colours = colours_of(kind, len(chosen))
+    draw_lines(ax, comparison.time, comparison.measured[:, chosen], comparison.predicted[:, chosen], colours)
     ax.set(xlabel=TIME_LABEL, ylabel=charge_label(comparison), title=comparison.group.label)
+    return line_keys(kind)
+
+
+def spread_over(neurons: int, count: int) -> np.ndarray:
+    """Up to ``count`` of the neurons, from the first to the last."""
+    return np.unique(np.linspace(0, neurons - 1, count).round().astype(int))
+
+
+def colours_of(kind: str, count: int) -> np.ndarray:
+    """So many colours of a kind's colour map, shape ``(count, 4)``."""
+    return colormaps[_COLOURS[kind]](np.linspace(0.3, 0.95, count))
+
+
+def draw_lines(ax: Axes, time: np.ndarray, measured: np.ndarray, predicted: np.ndarray | None, colours: np.ndarray) -> None:
+    """Measured lines, shape ``(m, lines)``, in colour, and on top of each its prediction in dashes."""
+    for line, colour in enumerate(colours):
+        ax.plot(time, measured[:, line], color=colour, linewidth=2.6 if predicted is not None else 1)
+        if predicted is not None:
+            ax.plot(time, predicted[:, line], color="black", linestyle=DASHES, linewidth=1)
+
+
+def line_keys(kind: str) -> list[Line2D]:
+    """What a legend of neurons is made of."""
     return [
-        Line2D([], [], color=colours[len(colours) // 2], linewidth=2.2, label="measured, a colour a neuron"),
-        Line2D([], [], color="black", linestyle=(0, (4, 3)), linewidth=1, label="predicted by the law"),
+        Line2D([], [], color=colours_of(kind, 3)[1], linewidth=2.2, label="measured, a colour a neuron"),
+        Line2D([], [], color="black", linestyle=DASHES, linewidth=1, label="predicted by the law"),
     ]
 
 

@@ -8,13 +8,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
+from derive import Law
 from torch_bridge.evaluate import PREDICTIONS, Comparison, figure
 from torch_bridge.plot import plot_gaps, plot_grid
 
@@ -35,6 +36,21 @@ class Section:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
+@dataclass(frozen=True, eq=False)
+class RunSummary:
+    """What the page tells of a run beside its figures: some lines, where a :class:`Comparison` may fill the memory."""
+
+    name: str
+    ok: bool
+    verdict: str
+    rows: tuple[dict[str, Any], ...]
+    laws: frozenset[Law]
+
+    @staticmethod
+    def of(run: Comparison) -> RunSummary:
+        return RunSummary(run.path.name, run.ok, run.verdict(), tuple(run.rows()), frozenset(g.law for g in run.groups))
+
+
 def png(figure: Figure) -> bytes:
     """The figure as PNG bytes; it is closed."""
     buffer = io.BytesIO()
@@ -43,7 +59,8 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Section], runs: Sequence[Comparison]) -> Path:
+def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Section],
+                 runs: Sequence[Comparison | RunSummary]) -> Path:  # fmt: skip
     """Render the page. Everything it shows is inside it: no script, no style sheet, no image is fetched.
 
     Raises
@@ -51,6 +68,7 @@ def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Se
     ValueError
         If the file cannot be written.
     """
+    summaries = [run if isinstance(run, RunSummary) else RunSummary.of(run) for run in runs]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("torch_bridge"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -58,9 +76,9 @@ def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Se
         title=title,
         sections=sections,
         headings=list(PREDICTIONS.values()),
-        verdicts=[(run.path.name, run.ok, run.verdict()) for run in runs],
-        rows=[row for run in runs for row in _rows(run)],
-        laws=_laws(runs),
+        verdicts=[(run.name, run.ok, run.verdict) for run in summaries],
+        rows=[row for run in summaries for row in _rows(run)],
+        laws=_laws(summaries),
     )
     target = Path(path)
     try:
@@ -92,22 +110,22 @@ def run_report(run: Comparison, path: str | os.PathLike[str]) -> Path:
     return write_report(path, f"Run {run.path.name}", [*sections, growth], [run])
 
 
-def _rows(run: Comparison) -> list[dict[str, object]]:
+def _rows(run: RunSummary) -> list[dict[str, object]]:
     return [
         {
-            "run": run.path.name,
+            "run": run.name,
             "kind": row["kind"],
             "neurons": row["neurons"],
             "uncompared": row["neurons"] - row["compared"],
             "gaps": [f"{figure(row[name][0])} / {figure(row[name][1])}" for name in PREDICTIONS],
         }
-        for row in run.rows()
+        for row in run.rows
     ]
 
 
-def _laws(runs: Sequence[Comparison]) -> list[dict[str, str]]:
+def _laws(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
     """Each law that was used, once, its formula as a picture: browsers and SymPy disagree on MathML."""
-    found = {(g.law.symmetry.name, g.law) for run in runs for g in run.groups}
+    found = {(law.symmetry.name, law) for run in runs for law in run.laws}
     ordered = sorted(found, key=lambda pair: (pair[0], pair[1].form))
     return [
         {"name": f"{name} ({law.form}, order {law.order})", "formula": _picture(law._repr_latex_()), "text": str(law)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch_bridge.data import ImageSet, batches
 from torch_bridge.discover import find_symmetries
 from torch_bridge.recorder import Recorder
 from torch_bridge.run_log import RunLog
+from torch_bridge.weight_sample import WeightSample
 
 
 class TrainingError(ValueError):
@@ -82,11 +84,14 @@ def train(
     out: str | os.PathLike[str],
     *,
     meta: dict[str, Any] | None = None,
+    online: int | None = None,
+    weights: int = 0,
     progress: bool = True,
 ) -> RunLog:
     """Train with cross-entropy, recording every symmetry that the model is found to have into the folder ``out``.
 
-    ``meta`` (JSON scalars) is kept with the run, beside the training's own numbers.
+    ``meta`` (JSON scalars) is kept with the run, beside the training's own numbers. ``online`` is the recorder's, for runs
+    whose forcing would fill the disk. ``weights`` of each convolution are kept besides, if any.
 
     Raises
     ------
@@ -102,7 +107,9 @@ def train(
     example = images.images[0][0][None].repeat(2, 1, 1, 1).to(device)
     symmetries = find_symmetries(model, example)
     _require_classes(model, example, images.classes)
-    with Recorder(optimizer, symmetries, out, every=training.every, meta={**asdict(training), **(meta or {})}):
+    kept = {**asdict(training), **(meta or {})}
+    sample = WeightSample(optimizer, model, out, count=weights, every=training.every) if weights else nullcontext()
+    with Recorder(optimizer, symmetries, out, every=training.every, online=online, meta=kept), sample:
         stream = batches(images, training.batch_size, training.steps, training.seed)
         for step, (x, y) in enumerate(tqdm(stream, total=training.steps, desc="training", disable=not progress)):
             optimizer.zero_grad(set_to_none=True)

@@ -134,9 +134,15 @@ def test_without_pillow_the_error_says_what_to_install(folder, monkeypatch):
 # specifications
 
 
-@pytest.mark.parametrize("spec", ["", "cifar", "digits:there", "tiny-imagenet", "tiny-imagenet:", "Digits"])
+@pytest.mark.parametrize("spec", ["", "cifar", "digits:there", "Digits"])
 def test_an_unknown_specification_is_refused_with_the_known_ones(spec):
     with pytest.raises(ValueError, match="spec: expected 'digits' or 'tiny-imagenet:PATH', got"):
+        open_dataset(spec, input_size=8)
+
+
+@pytest.mark.parametrize("spec", ["tiny-imagenet", "tiny-imagenet:"])
+def test_tiny_imagenet_without_a_folder_says_what_the_folder_must_hold(spec):
+    with pytest.raises(ValueError, match=r"expected tiny-imagenet:PATH with PATH/train/<wnid>/images/\*\.JPEG.*got no PATH"):
         open_dataset(spec, input_size=8)
 
 
