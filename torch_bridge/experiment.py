@@ -39,8 +39,6 @@ WEIGHTS = 8
 """Weights of each convolution that a run keeps beside its charges, for Fig. 1."""
 
 _OURS = re.compile(r"manifest\.json|initial\.npz|weights\.npz|segment-\d{9,}\.npz|\.lock|.*\.part")
-_MAY_DIFFER = ("device", "data")
-"""Settings of a run that another machine has otherwise; of the data only the folder may differ."""
 
 
 def run_experiment(
@@ -163,7 +161,8 @@ class _Task:
         settings = read_manifest(self.path)["meta"]
         wanted = {name: value for name, value in self.options.items() if name in settings}
         wanted["data"], settings["data"] = (text.partition(":")[0] for text in (wanted["data"], settings.get("data", "")))
-        differ = [name for name, value in wanted.items() if name not in _MAY_DIFFER[:1] and settings[name] != value]
+        # another machine has another device, and the data in another folder
+        differ = [name for name, value in wanted.items() if name != "device" and settings[name] != value]
         if differ:
             name = differ[0]
             raise TrainingError(f"out: expected runs with {name} {wanted[name]!r} to go on with, got {settings[name]!r} in "
