@@ -23,6 +23,7 @@ import numpy as np
 import sympy as sp
 
 from derive import DiscreteLaw, Law, Solution, solve
+from derive.symbols import ARGUMENT_NAMES
 from numerics.array_namespace import Array, like, namespace
 from numerics.hyper_parameters import problem
 from numerics.source import (
@@ -239,7 +240,8 @@ def compile_kernel(of: Any, backend: Backend = "numpy") -> Any: ...
 def compile_kernel(of: Any, backend: Backend = "numpy") -> Kernel | StepKernel | FieldKernel:
     """Generate and compile the kernel of a solution, a law (which is solved, at rest), a discrete law or a concrete field.
 
-    A concrete field is anything with ``coordinates``, a tuple of symbols, and as many ``expressions`` in them.
+    A concrete field is anything with ``variables``, a tuple of symbols, and as ``field`` as many expressions in them: a
+    modified equation of a loss or field. Symbols that are no hyper-parameters are arguments by their own names.
 
     >>> from derive import law, sgd, solve, translation
     >>> kernel = compile_kernel(solve(law(translation(), sgd())))
@@ -259,10 +261,12 @@ def compile_kernel(of: Any, backend: Backend = "numpy") -> Kernel | StepKernel |
         return Kernel(backend, module_source(backend, functions), of)
     if isinstance(of, DiscreteLaw):
         return StepKernel(backend, module_source(backend, step_sources(of, backend)), of)
-    if hasattr(of, "coordinates") and hasattr(of, "expressions"):
-        return compile_field(of.coordinates, of.expressions, backend)
+    variables, field = getattr(of, "variables", None), getattr(of, "field", None)
+    if isinstance(variables, tuple) and isinstance(field, tuple):
+        others = set().union(*(f.free_symbols for f in field)) - {*variables, *ARGUMENT_NAMES}
+        return compile_field(variables, field, backend, parameters=sorted(others, key=str))
     raise KernelError(
-        f"of: expected a Solution, a Law, a DiscreteLaw or a field with coordinates and expressions, got {type(of).__name__}"
+        f"of: expected a Solution, a Law, a DiscreteLaw or an equation with variables and field, got {type(of).__name__}"
     )
 
 

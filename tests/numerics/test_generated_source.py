@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive import law, modified_loss, scale, sgd, solve, symbols, translation
+from derive import law, modified_flow, modified_loss, runge_kutta, scale, sgd, solve, symbols, translation
 from numerics import FieldKernel, KernelError, StepKernel, compile_field, compile_kernel, propagate
 from tests.derive.known_systems import RULES, SYMMETRIES
 from tests.numerics.test_kernel import TIMES, kernel, taken
@@ -171,16 +170,13 @@ def test_gradients_pass_through_a_field_on_tensors():
     assert torch.autograd.gradcheck(k, torch.rand(3, 2, dtype=torch.float64, requires_grad=True))
 
 
-@dataclass(frozen=True)
-class Concrete:
-    coordinates: tuple
-    expressions: tuple
-
-
-def test_whatever_has_coordinates_and_expressions_is_a_field():
-    k = compile_kernel(Concrete((x, y), (-y, x)))
+def test_a_modified_equation_of_a_concrete_field_is_a_field():
+    equation = modified_flow(runge_kutta("euler"), field={x: -y, y: x}, order=2)
+    k, h = compile_kernel(equation), 0.1  # log(1 + ih)/h = i + h/2 − ih²/3, acting on (1, 0) as 1
     assert isinstance(k, FieldKernel)
-    assert k(np.array([1.0, 0.0])).tolist() == [0.0, 1.0]
+    assert k(np.array([1.0, 0.0]), h=h) == pytest.approx([h / 2, 1 - h**2 / 3])
+    descent = compile_kernel(modified_flow(sgd(), loss=x**2 / 2, order=1))  # −λ'x − ηλ'²x/2, λ' = 1 + λ
+    assert descent(np.array([2.0]), lr=0.5, weight_decay=1.0) == pytest.approx([-4 - 2])
 
 
 def test_common_subexpressions_are_found_and_names_do_not_clash():
@@ -260,5 +256,5 @@ def test_points_that_do_not_fit_are_refused(theta, values, message):
 
 @pytest.mark.parametrize("of", [1.0, "scale", modified_loss(sgd())])
 def test_what_has_no_kernel_is_refused_by_type(of):
-    with pytest.raises(KernelError, match="of: expected a Solution, a Law, a DiscreteLaw or a field"):
+    with pytest.raises(KernelError, match="of: expected a Solution, a Law, a DiscreteLaw or an equation"):
         compile_kernel(of)
