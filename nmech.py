@@ -15,6 +15,7 @@ from typing import Any
 FORMATS = ("text", "latex", "markdown", "python")
 MODELS = ("vgg16", "vgg16-bn")
 FAMILIES = ("translation", "scale", "rescale")
+KINDS = ("law", "discrete", "noise", "symmetry", "rule", "equation")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without Greek still gets an answer
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options)
         sys.stdout.flush()
     except ValueError as error:
         print(f"nmech {options.command}: {error}", file=sys.stderr)
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # the reader has seen enough; nothing more may be written, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_derive, _add_symmetries, _add_train, _add_evaluate, _add_report, _add_experiment):
+    for add in (_add_derive, _add_check, _add_symmetries, _add_train, _add_evaluate, _add_report, _add_experiment):
         add(commands)
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[..., None], text: str, example: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, run: Callable[..., int | None], text: str, example: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
         help=text,
@@ -75,6 +77,22 @@ def _add_derive(commands: Any) -> None:
     parser.add_argument("--order", type=int, default=1, help="0: gradient flow; 1: modified loss or flow (default)")
     parser.add_argument("--discrete", action="store_true", help="the exact law of the steps themselves instead")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print it (default: text)")
+
+
+def _add_check(commands: Any) -> None:
+    parser = _command(
+        commands, "check", _check,
+        "Check a formula, in LaTeX or plain text, against what is derived. Exit status 1 if it is not right.",
+        r"nmech check 'dQ/dt = -2 lambda Q + eta q' --against scale",
+    )  # fmt: skip
+    parser.add_argument("formula", help="an equation, a solution, or an identity")
+    parser.add_argument("--against", choices=FAMILIES, default=None, help="the family of symmetries (else: an identity)")
+    parser.add_argument("--kind", choices=KINDS, default="law", help="what is said about it (default: its law and solution)")
+    parser.add_argument("--momentum", action="store_true", help="SGD with momentum β (else plain SGD)")
+    parser.add_argument("--dampening", action="store_true", help="with dampening α, so that a step advances time by η(1−α)")
+    parser.add_argument("--nesterov", action="store_true", help="with Nesterov momentum as torch.optim.SGD has it")
+    parser.add_argument("--no-weight-decay", action="store_true", help="λ = 0")
+    parser.add_argument("--order", type=int, default=1, help="0: gradient flow; 1: modified loss or flow (default)")
 
 
 def _add_symmetries(commands: Any) -> None:
@@ -151,22 +169,49 @@ def _add_experiment(commands: Any) -> None:
     parser.add_argument("--steps", type=int, default=None, help="updates in each run (default: the preset's)")
 
 
-def _derive(options: argparse.Namespace) -> None:
+def _rule(options: argparse.Namespace) -> Any:
+    """The update rule that the options of a command name."""
     import derive
 
     if options.dampening and not options.momentum:
         raise ValueError("dampening: expected momentum with it, which torch ignores it without; add --momentum")
     if options.nesterov and not options.momentum:
         raise ValueError("nesterov: expected momentum with it, got none; add --momentum")
-    if options.discrete and options.order != 1:
-        raise ValueError("order: expected none with --discrete, which is exact; leave it out")
-    symmetry = getattr(derive, options.symmetry)()
-    rule = derive.sgd(
+    return derive.sgd(
         momentum=options.momentum,
         dampening=options.dampening,
         nesterov=options.nesterov,
         weight_decay=not options.no_weight_decay,
     )
+
+
+def _check(options: argparse.Namespace) -> int:
+    import derive
+
+    against = None
+    if options.against is not None:
+        symmetry, rule = getattr(derive, options.against)(), _rule(options)
+        kinds: dict[str, Callable[[], Any]] = {
+            "law": lambda: derive.law(symmetry, rule, options.order),
+            "discrete": lambda: derive.discrete_law(symmetry, rule),
+            "noise": lambda: derive.ito_law(symmetry, rule),
+            "symmetry": lambda: symmetry,
+            "rule": lambda: rule,
+            "equation": lambda: (derive.modified_flow if options.momentum else derive.modified_loss)(rule),
+        }
+        against = kinds[options.kind]()
+    verdict = derive.check(options.formula, against)
+    print(verdict)
+    return 0 if verdict.ok else 1
+
+
+def _derive(options: argparse.Namespace) -> None:
+    import derive
+
+    rule = _rule(options)
+    if options.discrete and options.order != 1:
+        raise ValueError("order: expected none with --discrete, which is exact; leave it out")
+    symmetry = getattr(derive, options.symmetry)()
     if options.discrete:
         print(derive.render(derive.discrete_law(symmetry, rule), options.format))
     else:

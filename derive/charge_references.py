@@ -1,0 +1,448 @@
+"""Readings of what is said about charges: laws, solutions, Itô laws and discrete laws.
+
+A claim may speak of Q, q(t) and k(t), or of the norms and sums they stand for: |θ_A|², |g_A1|² − |g_A2|², ⟨θ_A, 1⟩.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from derive import quantities as qu
+from derive import symbols
+from derive.comparison import Fact
+from derive.discrete_law import DRIVES, C_n, DiscreteLaw, Q_n, discrete_law
+from derive.law import Law, law
+from derive.modified_equation import UnsupportedError
+from derive.references import Claim, Reference, applied, fact_of, key_of, reference
+from derive.solution import Solution, solve
+from derive.stochastic import ItoLaw, batch_size, noise_form
+from derive.symbols import step as n
+from derive.symbols import time as t
+from derive.symmetry import Symmetry
+from derive.terms import Terms, minus, terms_of
+from derive.vocabulary import Vocabulary, training
+
+RATES = (symbols.rate, symbols.damping_rate, symbols.frequency)
+HYPER = frozenset({symbols.lr, symbols.weight_decay, symbols.momentum, symbols.dampening})
+
+
+# --- charges as norms ---
+
+
+def blocks_of(symmetry: Symmetry) -> tuple[str, ...]:
+    """Names of the blocks on which a symmetry acts."""
+    return tuple(x.name.partition("_")[2] or x.name for x in symmetry.coordinates)
+
+
+def weights_of(symmetry: Symmetry) -> tuple[sp.Expr, ...] | None:
+    """The coefficients of the blocks in the charge; None for a charge that mixes blocks."""
+    charge, p = symmetry.charge, symmetry.degree
+    weights = tuple(charge.coeff(x, p) for x in symmetry.coordinates)
+    rest = charge - sum(w * x**p for w, x in zip(weights, symmetry.coordinates, strict=True))
+    return weights if sp.expand(rest) == 0 else None
+
+
+def in_blocks(symmetry: Symmetry) -> dict[str, Callable[..., sp.Expr]]:
+    """Q, q, k, T (and the drives of a step) -> the norms that they stand for."""
+    weights = weights_of(symmetry)
+    if weights is None:
+        return {}
+    pairs = list(zip(blocks_of(symmetry), weights, strict=True))
+
+    def form(left: str, right: str, later: int = 0) -> Callable[..., sp.Expr]:
+        def summed(when: sp.Expr) -> sp.Expr:
+            vectors = (
+                (w, qu.letter(left, when + later, block=b), qu.letter(right, when + later, block=b)) for b, w in pairs
+            )
+            return sp.Add(*(w * qu.pair(u, v) for w, u, v in vectors))
+
+        return summed
+
+    last = "theta" if symmetry.degree == 2 else "one"
+    return {
+        "Q": form("theta", last),
+        "q": form("g", "g"),
+        "k": form("theta'", "theta'"),
+        "T": lambda when: sp.Add(*(w * sp.Function(f"tr.{b}.Sigma", real=True)(when) for b, w in pairs)),
+        "Q'": lambda when: sp.Add(*(w * sp.Function(f"theta.{b}.{last}'", real=True)(when) for b, w in pairs)),
+        "b": form("g", last),
+        "w": form("d", "d"),
+        "v": form("v", "v", 1),
+        "C": form("theta", "v") if last == "theta" else form("v", "one"),
+        "o": form("d", "v"),
+    }
+
+
+def _speaks_of_blocks(claim: Claim) -> bool:
+    return any("." in name for name in claim.functions)
+
+
+# --- laws and solutions ---
+
+
+def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
+    base = training(blocks_of(symmetry))
+    names = {"gamma": symbols.damping_rate, "omega": symbols.frequency, "kappa": symbols.rate, "h": step_size}
+    functions = {**base.functions, "x": "Q", "y": "Q", "f": "f", "G": "G"}
+    matrices = {name: letter for name, letter in base.matrices.items() if name != "G"}
+    notes = {**base.notes, "x": "x read as the charge Q", "y": "y read as the charge Q",
+             "f": "f read as the drive, the equation being divided by what stands before its highest derivative",
+             "h": "h read as the time that a step takes, η(1−α)",
+             "G": "G read as the Green's function, the equation being divided by what stands before its highest derivative"}  # fmt: skip
+    scalars = {**base.scalars, **names, "S": batch_size, "D": symbols.derivative}
+    return replace(base, scalars=scalars, functions=functions, matrices=matrices, notes=notes)
+
+
+@reference.register
+def _law(against: Law) -> Reference:
+    return _law_reference(against, lambda general: solve(against, at_rest=not general))
+
+
+@reference.register
+def _solution(against: Solution) -> Reference:
+    def solved(general: bool) -> Solution:
+        return solve(against.law, at_rest=False) if general else against
+
+    return _law_reference(against.law, solved, label="the solution of the ")
+
+
+def _law_reference(against: Law, solved: Callable[[bool], Solution], label: str = "the ") -> Reference:
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        return _law_facts(against, solved, claim)
+
+    label += f"law of the {against.symmetry.name} charge, {against.form}, order {against.order}"
+    return Reference(
+        label, _vocabulary(against.symmetry, against.rule.step_size), facts, alternatives=lambda: _other_laws(against)
+    )
+
+
+def _other_laws(against: Law) -> list[tuple[str, Reference]]:
+    """The same law by other choices of the derivation, where they exist."""
+    found = []
+    for note, options in (
+        ("it holds without the finite step: gradient flow", {"order": 0}),
+        ("it keeps the ηλ² that the paper drops (λ is taken as small as η)", {"keep_weight_decay_squared": True}),
+        ("it drops ηλ², as the paper does", {"keep_weight_decay_squared": False}),
+        ("it is that of the modified flow", {"form": "modified flow"}),
+        ("it is that of the modified loss", {"form": "modified loss"}),
+    ):
+        try:
+            other = law(against.symmetry, against.rule, **options)
+        except (UnsupportedError, TypeError, ValueError):
+            continue
+        if other.equation != against.equation:
+            found.append((note, reference(other)))
+    return found
+
+
+def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> tuple[Claim, list[Fact]]:
+    claim = _invariant(against.symmetry, claim)
+    in_rates = bool(claim.free_symbols & set(RATES)) and not claim.free_symbols & HYPER
+    solution = solved(bool(claim.functions & {"Q'"} or any(name.endswith("'") and "." in name for name in claim.functions)))
+    claim = claim.mapped(lambda e: applied(e, _named_functions(against, solution, in_rates)))
+    if not claim.functions:
+        return _with_values(claim, solution), []
+    if not in_rates:
+        claim = _with_values(claim, solution)
+    claim = _without_integral_equation(claim)
+    if claim.rates == 0:
+        claim = _solved_for_charge(_squared(claim), against.symmetry)
+    expand = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+    claim = claim.mapped(lambda e: applied(e, expand))
+    if claim.rates == 0:
+        return claim, _solution_facts(solution, in_rates, expand)
+    return claim, [_equation_fact(against, solution, in_rates, expand)]
+
+
+def _invariant(symmetry: Symmetry, claim: Claim) -> Claim:
+    """⟨g, θ_A⟩ is 0 where one block carries the symmetry."""
+    blocks = blocks_of(symmetry)
+    last = "theta" if symmetry.degree == 2 else "one"
+    if len(blocks) != 1:
+        return claim
+    name = next(
+        iter(qu.pair(qu.letter("g", block=blocks[0]), qu.letter(last, block=blocks[0])).atoms(AppliedUndef))
+    ).func.__name__
+    if name not in claim.functions:
+        return claim
+    return claim.mapped(lambda e: applied(e, {name: lambda when: sp.S.Zero}), "⟨g, X⟩ taken as 0, by invariance")
+
+
+def _with_values(claim: Claim, solution: Solution) -> Claim:
+    """γ, ω and κ replaced by what they are in the hyper-parameters."""
+    rates = {symbol: sp.powsimp(value) for symbol, value in solution.rates}
+    if claim.free_symbols & set(rates):
+        return claim.mapped(lambda e: e.xreplace(rates))
+    return claim
+
+
+def _named_functions(against: Law, solution: Solution, in_rates: bool) -> dict[str, Callable[..., sp.Expr]]:
+    """f, the drive, and G, Green's function, of the equation divided by its leading coefficient."""
+    leading = against.mass if against.is_oscillator else against.damping
+    green = (solution.green_form if in_rates else solution.green) * leading
+    drive = against.drive / leading
+    values: dict[str, Callable[..., sp.Expr]] = {"G": lambda when: green.subs(t, when)}
+    if drive != 0:
+        values["f"] = lambda when: drive.subs(t, when)
+    return values
+
+
+def _without_integral_equation(claim: Claim) -> Claim:
+    """Q(t) = Q(0) + ∫ … Q(τ) … dτ, differentiated once."""
+    integrals = set().union(*(side.atoms(sp.Integral) for side in claim.sides if isinstance(side, sp.Expr)))
+    charges = {"Q"} | {
+        name for name in claim.functions if name.startswith("theta.") and name.split(".")[-1] in ("theta", "one")
+    }
+    if not any(f.func.__name__ in charges for integral in integrals for f in integral.atoms(AppliedUndef)):
+        return claim
+    if claim.rates:
+        return claim
+    return claim.mapped(lambda e: sp.expand(e.diff(t)), "the integral equation was differentiated in t")
+
+
+def _squared(claim: Claim) -> Claim:
+    """|θ(t)| = … as |θ(t)|² = (…)²."""
+    left, right = claim.left, claim.right
+    rooted = isinstance(left, sp.Pow) and left.exp == sp.S.Half and isinstance(left.base, AppliedUndef)
+    if not rooted or not isinstance(right, sp.Expr):
+        return claim
+    return replace(claim, left=left.base, right=sp.powdenest(right**2)).noted("both sides squared")
+
+
+def _solved_for_charge(claim: Claim, symmetry: Symmetry) -> Claim:
+    """A bare expression is one for the charge; a charge without argument on the right is its initial value."""
+    charges = {
+        "Q",
+        *(f.func.__name__ for e in [in_blocks(symmetry).get("Q", symbols.charge)(t)] for f in e.atoms(AppliedUndef)),
+    }
+    right = claim.right
+    if not isinstance(right, sp.Expr):
+        return claim
+    if claim.left is None:
+        blocks = _speaks_of_blocks(claim)
+        claim = replace(claim, left=in_blocks(symmetry)["Q"](t) if blocks else symbols.charge(t)).noted(
+            "read as what Q(t) equals"
+        )
+    left = claim.left
+    alone = isinstance(left, sp.Expr) and left.atoms(AppliedUndef) and all(f.args[0] == t for f in left.atoms(AppliedUndef))
+    inside = {f for f in right.atoms(AppliedUndef) if f.func.__name__ in charges and f.args[0] == t}
+    given = {f for f in right.atoms(AppliedUndef) if f.func.__name__ in charges and f.args[0] == 0}
+    if not (alone and inside) or given:
+        return claim
+    started = right.xreplace({f: f.func(0) for f in inside})
+    return replace(claim, right=started).noted("the charge without argument on the right read as its initial value")
+
+
+def _solution_facts(solution: Solution, in_rates: bool, expand: dict) -> list[Fact]:
+    expr = solution.formula if in_rates else solution.expr
+    expr = expr.subs({symbols.initial_charge: symbols.charge(0), symbols.initial_rate: sp.Function("Q'", real=True)(0)})
+    charge = applied(symbols.charge(t), expand)
+    terms = minus(terms_of(charge), terms_of(applied(expr, expand)))
+    facts = [fact_of("solution", terms, *map(key_of, sorted(charge.atoms(AppliedUndef), key=str)), fixed=True)]
+    if solution.law.is_oscillator and not solution.homogeneous_form.has(symbols.initial_rate):
+        rate = applied(sp.Function("Q'", real=True)(0), expand)
+        facts.append(Fact("initial rate", terms_of(rate)))
+    return facts
+
+
+def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dict) -> Fact:
+    Q = symbols.charge(t)
+    equation = against.equation.lhs - against.equation.rhs
+    if in_rates:
+        rates = [symbol for symbol, _ in solution.rates]
+        leading = against.mass if against.is_oscillator else against.damping
+        left = (
+            Q.diff(t, 2) + 2 * rates[0] * Q.diff(t) + rates[1] ** 2 * Q
+            if against.is_oscillator
+            else Q.diff(t) + rates[0] * Q
+        )
+        equation = left - against.drive / leading
+    terms = terms_of(applied(equation, expand))
+    charge = applied(Q, expand)
+    highest = [key_of(f.diff(t, k)) for k in (2, 1) for f in sorted(charge.atoms(AppliedUndef), key=str)]
+    return fact_of("law", terms, *highest)
+
+
+@reference.register
+def _ito(against: ItoLaw) -> Reference:
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        claim = _invariant(against.symmetry, claim)
+        noise = {name for name in claim.functions if name.endswith(".dW") or name.startswith("dW.")}
+        if noise:
+            zero = dict.fromkeys(noise, lambda when: sp.S.Zero)
+            claim = claim.mapped(lambda e: applied(e, zero), "the noise is orthogonal to the generator, Gᵀ X = 0")
+        expand = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+        claim = claim.mapped(lambda e: applied(e, expand))
+        if claim.left is None:
+            claim = replace(claim, left=applied(symbols.charge(t), expand).diff(t)).noted("read as what dQ/dt equals")
+        equation = applied(against.equation.lhs - against.equation.rhs, expand)
+        charge = applied(symbols.charge(t), expand)
+        pivots = [key_of(f.diff(t)) for f in sorted(charge.atoms(AppliedUndef), key=str)]
+        return claim, [fact_of("Itô law", terms_of(equation), *pivots)]
+
+    base = training(blocks_of(against.symmetry))
+    vocabulary = replace(base, scalars={**base.scalars, "S": batch_size, "B": batch_size},
+                         functions={**base.functions, "T": noise_form.__name__})  # fmt: skip
+    label = f"the Itô law of the {against.symmetry.name} charge"
+    full = against.law
+    return Reference(
+        label,
+        vocabulary,
+        facts,
+        alternatives=lambda: [("g read as the gradient of the batch, no Σ is needed", reference(full))],
+    )
+
+
+# --- discrete laws ---
+
+
+@reference.register
+def _discrete(against: DiscreteLaw) -> Reference:
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        return _discrete_facts(against, claim)
+
+    def others() -> list[tuple[str, Reference]]:
+        start = "zero" if against.rule.first_step == "torch" else "torch"
+        other = discrete_law(against.symmetry, replace(against.rule, first_step=start))
+        note = (
+            "it starts with v_0 = 0, so that the first step is damped"
+            if start == "zero"
+            else "its first step is torch's, undamped"
+        )
+        return [(note, reference(other))] if other.first_drive_matrix != against.first_drive_matrix else []
+
+    base = training(blocks_of(against.symmetry), discrete=True)
+    functions = {**base.functions, "b": "b", "w": "w", "o": "o"}
+    vectors = {name: letter for name, letter in base.vectors.items() if name != "w"}
+    scalars = {name: value for name, value in base.scalars.items() if name not in ("t", "tau")}
+    scalars |= {"k": n, "t": n, "h": against.rule.step_size, "r": 1 - against.rule.lr * against.rule.weight_decay}
+    vocabulary = replace(
+        base, functions=functions, vectors=vectors, scalars=scalars, velocity_is_direction=not against.rule.nesterov
+    )
+    return Reference(f"the discrete law of the {against.symmetry.name} charge", vocabulary, facts, alternatives=others)
+
+
+def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
+    if not claim.functions:
+        return claim, []
+    names = claim.functions
+    claim = claim.mapped(_shifted).mapped(_steps_named(against))
+    expand = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+    if not against.rule.nesterov:
+        expand = {**expand, "w": expand["v"]} if expand else {}
+    breaking = any(_is_breaking(name) for name in names) or "b" in names
+    found = [] if against.transition.shape != (1, 1) else [_unrolled(against, breaking)]
+    found += _recurrences(against, breaking)
+    if claim.left is None:
+        claim = replace(claim, left=sp.Function("Q", real=True)(n)).noted("read as what Q_n equals")
+    claim = _aligned(claim.mapped(lambda e: applied(e, expand)))
+    return claim, [Fact(f.name, _terms_in(f.terms, expand), f.pivots and _keys_in(f.pivots, expand), f.fixed) for f in found]
+
+
+def _is_breaking(name: str) -> bool:
+    pieces = name.split(".")
+    return len(pieces) == 3 and "g" in pieces and bool({"theta", "one"} & set(pieces))
+
+
+def _steps_named(against: DiscreteLaw) -> Callable[[sp.Expr], sp.Expr]:
+    """u_n = |Δθ_n|² as η² w_n."""
+    return lambda e: applied(e, {"u": lambda when: against.rule.lr**2 * sp.Function("w", real=True)(when)})
+
+
+def _function(name: str) -> Callable[..., Any]:
+    return sp.Function(name, real=True)
+
+
+def _shifted(expr: sp.Expr) -> sp.Expr:
+    """The shift operator carried out: E x_n = x_{n+1}."""
+    E = symbols.shift
+    if not expr.has(E):
+        return expr
+    total = sp.S.Zero
+    for term in sp.Add.make_args(sp.expand(expr)):
+        power = sp.degree(sp.numer(sp.together(term)), E) - sp.degree(sp.denom(sp.together(term)), E)
+        rest = sp.expand(term / E**power)
+        total += rest.replace(lambda e: isinstance(e, AppliedUndef), lambda e, k=power: e.func(e.args[0] + k))
+    return total
+
+
+_STATE = {Q_n: "Q", C_n: "C"}
+_DRIVES = {DRIVES["breaking"]: "b", DRIVES["gradient"]: "q", DRIVES["direction"]: "w", DRIVES["overlap"]: "o"}
+
+
+def _at_step(expr: sp.Expr, when: sp.Expr) -> sp.Expr:
+    return expr.xreplace({symbol: _function(name)(when) for symbol, name in {**_STATE, **_DRIVES}.items()})
+
+
+def _recurrences(against: DiscreteLaw, breaking: bool) -> list[Fact]:
+    """The scalar recurrence, the rows of the state, and those of a first step without velocity."""
+    unbroken = {} if breaking else {DRIVES["breaking"]: sp.S.Zero}
+    right = sum(P * DRIVES[name] for name, P in against.drive_polynomials.items())
+    scalar = _shifted(_at_step(sp.expand(against.characteristic_polynomial * Q_n - sp.sympify(right).subs(unbroken)), n))
+    size = against.transition.shape[0]
+    state = sp.Matrix([Q_n, C_n][:size])
+    drives = sp.Matrix([DRIVES[name] for name in against.drives])
+    facts = [_step_fact("recurrence", scalar)]
+    for A, B, when, name in (
+        (against.transition, against.drive_matrix, n, "step"),
+        (against.first_transition, against.first_drive_matrix, sp.S.Zero, "first step"),
+    ):
+        known = {**unbroken, C_n: sp.S.Zero} if name == "first step" and size == 2 else unbroken
+        after = (sp.Matrix(A) * state + sp.Matrix(B) * drives).subs(known)
+        for symbol, value in zip(state, after, strict=True):
+            facts.append(_step_fact(name, _function(_STATE[symbol])(when + 1) - _at_step(sp.expand(value), when)))
+    return facts
+
+
+def _step_fact(name: str, expr: sp.Expr) -> Fact:
+    terms = terms_of(expr)
+    latest = max(
+        (key for key in terms), key=lambda key: max((_offset(f) for a, _ in key for f in a.atoms(AppliedUndef)), default=-99)
+    )
+    return Fact(name, terms, (latest,), fixed=True)
+
+
+def _offset(f: AppliedUndef) -> int:
+    difference = f.args[0] - n
+    return int(difference) if difference.is_Integer else -99
+
+
+def _unrolled(against: DiscreteLaw, breaking: bool) -> Fact:
+    i = sp.Symbol("i", integer=True, nonnegative=True)
+    expr = against.unrolled().subs(symbols.initial_charge, _function("Q")(0))
+    expr = expr.replace(lambda e: isinstance(e, sp.Indexed), lambda e: _function("q")(e.indices[0]))
+    if breaking:
+        r, p = 1 - against.rule.lr * against.rule.weight_decay, against.symmetry.degree
+        gain = dict(zip(against.drives, against.drive_matrix[0, :], strict=True))["breaking"]
+        expr += sp.Sum(gain * r ** (p * (n - 1 - i)) * _function("b")(i), (i, 0, n - 1))
+    terms = minus(terms_of(_function("Q")(n)), terms_of(expr))
+    return Fact("unrolled law", terms, (key_of(_function("Q")(n)),), fixed=True)
+
+
+def _terms_in(terms: Terms, expand: dict) -> Terms:
+    if not expand:
+        return terms
+    return terms_of(sp.Add(*(c * applied(sp.Mul(*(a**e for a, e in key)), expand) for key, c in terms.items())))
+
+
+def _keys_in(keys: tuple, expand: dict) -> tuple:
+    return tuple(key for old in keys for key in _terms_in({old: sp.S.One}, expand))
+
+
+def _aligned(claim: Claim) -> Claim:
+    """A recurrence is the same a step later: the latest charge of an unrolled claim stands at n, of a recurrence at the fact's step."""
+    functions = set().union(*(side.atoms(AppliedUndef) for side in claim.sides if isinstance(side, sp.Expr)))
+    charges = [f for f in functions if f.func.__name__ == "Q" or f.func.__name__.startswith("theta.")]
+    offsets = [_offset(f) for f in charges if f.args[0].has(n)]
+    if not offsets:
+        return claim
+    started = any(f.args[0] == 0 for f in charges)
+    spread = max(offsets) - min(offsets)
+    target = 0 if started else max(1, spread)
+    shift = target - max(offsets)
+    return claim.mapped(lambda e: e.subs(n, n + shift)) if shift else claim

@@ -1,0 +1,391 @@
+"""From how a formula is written to what it says: nodes become quantities, by the vocabulary of what it is held against.
+
+One method for each kind of node. Every choice that the text leaves open is recorded as an assumption; what has no meaning here is
+refused with its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from derive import formula_tree as tree
+from derive import quantities as qu
+from derive.formula_tokens import FormulaError
+from derive.letters import Letters
+from derive.products import evaluated, multiply, raised, transposed
+from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.symbols import past
+from derive.symbols import time as t
+from derive.vocabulary import Vocabulary
+
+MAX_NODES = 6000
+
+FUNCTIONS: dict[str, Callable[..., sp.Expr]] = {
+    "exp": sp.exp, "log": sp.log, "ln": sp.log, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "sinh": sp.sinh, "cosh": sp.cosh,
+    "tanh": sp.tanh, "coth": sp.coth, "cot": sp.cot, "sec": sp.sec, "csc": sp.csc, "sech": sp.sech, "csch": sp.csch,
+    "arcsin": sp.asin, "arccos": sp.acos, "arctan": sp.atan, "asin": sp.asin, "acos": sp.acos, "atan": sp.atan,
+    "arctanh": sp.atanh, "artanh": sp.atanh, "atanh": sp.atanh, "arcsinh": sp.asinh, "arsinh": sp.asinh, "asinh": sp.asinh,
+    "arccosh": sp.acosh, "arcosh": sp.acosh, "acosh": sp.acosh, "erf": sp.erf,
+}  # fmt: skip
+INVERSE = {"sin": sp.asin, "cos": sp.acos, "tan": sp.atan, "sinh": sp.asinh, "cosh": sp.acosh, "tanh": sp.atanh}
+
+
+@dataclass
+class Reader:
+    """Reads the nodes of one statement.
+
+    Parameters
+    ----------
+    text, vocabulary
+        The formula, for messages, and what its letters mean.
+    branch, sign
+        Which row of cases is read, and which sign of ±.
+    """
+
+    text: str
+    vocabulary: Vocabulary
+    branch: int = 0
+    sign: int = 1
+    assumptions: list[str] = field(default_factory=list)
+    conditions: list[tuple[sp.Expr, str, sp.Expr]] = field(default_factory=list)
+    others: list[list[tuple[sp.Expr, str, sp.Expr]]] = field(default_factory=list)
+    dropped: list[sp.Expr] = field(default_factory=list)
+    clock: sp.Expr | None = None
+
+    @property
+    def now(self) -> sp.Expr:
+        """The time of a letter without argument."""
+        return self.vocabulary.time if self.clock is None else self.clock
+
+    def assume(self, note: str) -> None:
+        """Record an assumption, once."""
+        if note and note not in self.assumptions:
+            self.assumptions.append(note)
+
+    def fail(self, message: str, node: tree.Node) -> FormulaError:
+        """An error at the place of a node."""
+        return FormulaError(message, self.text, node.at)
+
+    def read(self, node: tree.Node) -> Quantity:
+        """What a node says.
+
+        Raises
+        ------
+        FormulaError
+            If it has no meaning in this vocabulary.
+        """
+        method = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if method is None:
+            raise self.fail(f"{type(node).__name__.lower()} has no meaning here", node)
+        try:
+            return method(node)
+        except MeaningError as error:
+            raise self.fail(str(error), node) from None
+
+    def scalar(self, node: tree.Node) -> sp.Expr:
+        """What a node says, which must be a number or a function of time."""
+        value = self.read(node)
+        if not isinstance(value, sp.Expr):
+            raise self.fail("expected a scalar here", node)
+        return value
+
+    # --- leaves ---
+
+    def _number(self, node: tree.Number) -> Quantity:
+        return sp.Rational(node.text)
+
+    def _name(self, node: tree.Name) -> Quantity:
+        return self._scripted(tree.Scripted(node, None, None, 0, at=node.at))
+
+    def _scripted(self, node: tree.Scripted) -> Quantity:
+        base = node.base
+        if isinstance(base, tree.Name | tree.Accented | tree.Number) or _is_letter(base):
+            return Letters(self).read(node)
+        if isinstance(base, tree.Bars):
+            return self._norm(base, node.sup, node.sub)
+        if isinstance(base, tree.Group) and node.sub is None and not node.primes:
+            return self._raised(self.read(base), node)
+        if isinstance(base, tree.Call | tree.Root | tree.Fraction | tree.Angle | tree.Rows) and node.sub is None:
+            return self._raised(self.read(base), node)
+        if isinstance(base, tree.Group) and node.primes and node.sub is None and node.sup is None:
+            return multiply(Differential({node.primes: sp.S.One}), self.read(base))
+        raise self.fail("these scripts have no meaning here", node)
+
+    def _raised(self, base: Quantity, node: tree.Scripted) -> Quantity:
+        if node.sup is None:
+            return base
+        if isinstance(node.sup, tree.Name) and node.sup.text == "T":
+            return transposed(base)
+        return raised(base, self.scalar(node.sup))
+
+    def _accented(self, node: tree.Accented) -> Quantity:
+        return Letters(self).read(tree.Scripted(node, None, None, 0, at=node.at))
+
+    # --- arithmetic ---
+
+    def _total(self, node: tree.Total) -> Quantity:
+        found: Quantity | None = None
+        for term, sign in zip(node.terms, node.signs, strict=True):
+            if isinstance(term, tree.Name) and term.text in ("…", "...", "cdots", "ldots", "dots", "dotsb", "⋯"):
+                self.assume("dots read as terms of higher order, not checked")
+                continue
+            value = self.read(term)
+            factor = {"+": 1, "-": -1, "±": self.sign, "∓": -self.sign}[sign]
+            if isinstance(value, Landau):
+                self.dropped.append(value.size)
+                continue
+            value = multiply(sp.Integer(factor), value)
+            found = value if found is None else _sum(found, value)
+        return sp.S.Zero if found is None else found
+
+    def _product(self, node: tree.Product) -> Quantity:
+        factors, signs = _derivatives_joined(list(node.factors), list(node.signs))
+        if any(sign == "o" for sign in signs):
+            raise self.fail("products by components (⊙) have no meaning here", node)
+        return self._factors(factors, signs)
+
+    def _factors(self, factors: Sequence[tree.Node], signs: Sequence[str]) -> Quantity:
+        """Factors from left to right become quantities; operators then act on what is on their right."""
+        last = factors[-1]
+        if len(factors) > 1 and isinstance(last, tree.EvaluatedAt):  # the bar is read as behind the whole product
+            whole = tree.Product((*factors[:-1], last.base), tuple(signs), at=factors[0].at)
+            return self.read(tree.EvaluatedAt(whole, last.condition, at=last.at))
+        values: list[Quantity] = []
+        i = 0
+        while i < len(factors):
+            if isinstance(factors[i], tree.Big):
+                value, taken = self._big(factors, signs, i), len(factors) - i
+            else:
+                value, taken = Letters(self).bound(factors, signs, i)
+            values.append(self._inverted(value, factors[i]) if signs[i] == "/" else value)
+            i += taken
+        return _folded(values)
+
+    def _inverted(self, value: Quantity, node: tree.Node) -> sp.Expr:
+        if not isinstance(value, sp.Expr):
+            raise self.fail("expected a scalar to divide by", node)
+        if value == 0:
+            raise self.fail("division by 0", node)
+        return 1 / value
+
+    def _fraction(self, node: tree.Fraction) -> Quantity:
+        derivative = Letters(self).derivative(node)
+        if derivative is not None:
+            return derivative
+        return multiply(1 / self._divisor(node.denominator), self.read(node.numerator))
+
+    def _divisor(self, node: tree.Node) -> sp.Expr:
+        value = self.scalar(node)
+        if value == 0:
+            raise self.fail("division by 0", node)
+        return value
+
+    def _root(self, node: tree.Root) -> Quantity:
+        index = sp.Integer(2) if node.index is None else self.scalar(node.index)
+        value = self.read(node.content)
+        if isinstance(value, Linear):
+            raise self.fail("the root of a matrix has no meaning here; write it as G with GGᵀ = Σ", node)
+        return raised(value, 1 / index)
+
+    def _group(self, node: tree.Group) -> Quantity:
+        if len(node.items) != 1:
+            raise self.fail("a list has no meaning here", node)
+        return self.read(node.items[0])
+
+    def _call(self, node: tree.Call) -> Quantity:
+        if node.function not in FUNCTIONS:
+            raise self.fail(
+                f"the function {node.function} has no meaning here; known are {', '.join(sorted(FUNCTIONS))}", node
+            )
+        argument = self.scalar(node.argument)
+        function = FUNCTIONS[node.function]
+        if node.power is None:
+            return function(argument)
+        power = self.scalar(node.power)
+        if power == -1 and node.function in INVERSE:
+            return INVERSE[node.function](argument)
+        return raised(function(argument), power)
+
+    def _evaluatedat(self, node: tree.EvaluatedAt) -> Quantity:
+        condition = node.condition
+        if not (isinstance(condition, tree.Relation) and condition.signs[1:] == ("=",)):
+            raise self.fail("expected what is set, as in |_{t=0}", node)
+        variable, value = self.scalar(condition.sides[0]), self.scalar(condition.sides[1])
+        return evaluated(self.read(node.base), variable, value)
+
+    # --- products of vectors ---
+
+    def _bars(self, node: tree.Bars) -> Quantity:
+        return self._norm(node, None, None)
+
+    def _norm(self, node: tree.Bars, power: tree.Node | None, sub: tree.Node | None) -> Quantity:
+        value = self.read(node.content)
+        if sub is not None and not (isinstance(sub, tree.Number) and sub.text == "2"):
+            raise self.fail("a norm other than the Euclidean has no meaning here", sub)
+        exponent = sp.S.One if power is None else self.scalar(power)
+        if isinstance(value, Linear) and value.closed:
+            return raised(qu.pair(self.moved(value), self.moved(value)), exponent / 2)
+        if isinstance(value, sp.Expr):
+            return raised(sp.sqrt(value**2) if exponent % 2 else value, exponent)
+        raise self.fail("expected a vector or a number between the bars", node)
+
+    def moved(self, vector: Linear) -> Linear:
+        """θ_{n+1} − θ_n as the step −ηd_n, and a whole vector as its block where there is one block."""
+        return Letters(self).step_taken(vector)
+
+    def _angle(self, node: tree.Angle) -> Quantity:
+        left, right = (self._vector(side) for side in (node.left, node.right))
+        return qu.pair(left, right)
+
+    def _vector(self, node: tree.Node) -> Linear:
+        value = self.read(node)
+        if value == 1:
+            return Letters(self).ones(None)
+        if not isinstance(value, Linear) or not value.closed:
+            raise self.fail("expected a vector in the inner product", node)
+        return value
+
+    # --- large operators ---
+
+    def _big(self, factors: Sequence[tree.Node], signs: Sequence[str], i: int) -> Quantity:
+        head = factors[i]
+        assert isinstance(head, tree.Big)
+        rest, kept = list(factors[i + 1 :]), list(signs[i + 1 :])
+        if head.kind == "int":
+            return self._integral(head, rest, kept)
+        if head.kind == "sum":
+            return self._sum(head, rest, kept)
+        raise self.fail(f"{head.kind} has no meaning here", head)
+
+    def _integral(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
+        at = next((j for j in range(len(rest) - 1) if _is_d(rest[j]) and isinstance(rest[j + 1], tree.Name)), None)
+        if at is None or head.lower is None or head.upper is None:
+            raise self.fail("expected an integral with limits and its differential, as in \\int_0^t … d\\tau", head)
+        variable = rest[at + 1]
+        assert isinstance(variable, tree.Name)
+        inside, outside = rest[:at], rest[at + 2 :]
+        if not inside:
+            inside, outside = outside, []
+        lower, upper = self.scalar(head.lower), self.scalar(head.upper)
+        body = self._bound_body(inside, signs, variable.text, past, head)
+        value = sp.Integral(body, (past, lower, upper))
+        if not outside:
+            return value
+        return multiply(value, self._factors(outside, [" ", *signs[len(rest) - len(outside) + 1 :]]))
+
+    def _sum(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
+        lower = head.lower
+        if not (isinstance(lower, tree.Relation) and isinstance(lower.sides[0], tree.Name)) or head.upper is None:
+            raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
+        start, stop = self.scalar(lower.sides[1]), self.scalar(head.upper)
+        index = sp.Symbol("i", integer=True, nonnegative=True)
+        body = self._bound_body(rest, signs, lower.sides[0].text, index, head)
+        return sp.Sum(body, (index, start, stop))
+
+    def _bound_body(
+        self, nodes: list[tree.Node], signs: list[str], name: str, variable: sp.Symbol, head: tree.Node
+    ) -> sp.Expr:
+        """The body under a large operator, whose bound variable is also the time of letters without argument."""
+        if not nodes:
+            raise self.fail("expected what is integrated or summed", head)
+        kept = self.vocabulary, self.clock
+        self.vocabulary = self.vocabulary.with_scalars({name: variable})
+        self.clock = variable
+        signs = [" ", *signs[1 : len(nodes)]]
+        value = self._factors(nodes, signs)
+        self.vocabulary, self.clock = kept
+        if not isinstance(value, sp.Expr):
+            raise self.fail("expected a scalar to integrate or sum", head)
+        return value
+
+    # --- cases ---
+
+    def _rows(self, node: tree.Rows) -> Quantity:
+        if node.kind != "cases":
+            raise self.fail("a matrix has no meaning here", node)
+        rows = [(row[0], row[1] if len(row) > 1 else None) for row in node.rows]
+        regimes = [self._condition(condition) for _, condition in rows]
+        chosen = min(self.branch, len(rows) - 1)
+        if regimes[chosen] is None:
+            self.others = [regime for regime in regimes if regime]
+        else:
+            self.conditions.extend(regimes[chosen] or [])
+        return self.read(rows[chosen][0])
+
+    def _condition(self, node: tree.Node | None) -> list[tuple[sp.Expr, str, sp.Expr]] | None:
+        """The inequalities of a row, or None for "otherwise"."""
+        if node is None or isinstance(node, tree.Name):
+            return None
+        if not isinstance(node, tree.Relation):
+            raise self.fail("expected a condition such as γ > ω", node)
+        sides = [self.scalar(side) for side in node.sides]
+        signs = [_COMPARISONS.get(sign, sign) for sign in node.signs[1:]]
+        return list(zip(sides, signs, sides[1:], strict=False))
+
+
+_COMPARISONS = {"lt": "<", "gt": ">", "le": "<=", "leq": "<=", "leqslant": "<=", "≤": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=",
+                "≥": ">=", "ne": "!=", "neq": "!=", "≠": "!=", "ll": "<", "gg": ">", "≪": "<", "≫": ">", "==": "="}  # fmt: skip
+
+
+def _is_letter(node: tree.Node) -> bool:
+    """Braces or a bar around one letter, as in {\\theta}_A."""
+    single = isinstance(node, tree.Group) and node.bracket == "{" and len(node.items) == 1
+    return single and isinstance(node.items[0], tree.Name | tree.Scripted | tree.Accented)  # type: ignore[attr-defined]
+
+
+def _is_d(node: tree.Node) -> bool:
+    return isinstance(node, tree.Name) and node.text == "d"
+
+
+def _derivatives_joined(factors: list[tree.Node], signs: list[str]) -> tuple[list[tree.Node], list[str]]:
+    """``d X / d t`` in plain text as the fraction it stands for."""
+    for j in range(1, len(factors) - 1):
+        base = factors[0].base if isinstance(factors[0], tree.Scripted) else factors[0]
+        if signs[j] == "/" and _is_d(factors[j]) and _is_d(base) and signs[j + 1] == " ":
+            top = factors[0] if j == 1 else tree.Product(tuple(factors[:j]), tuple(signs[:j]), at=factors[0].at)
+            bottom = tree.Product((factors[j], factors[j + 1]), (" ", " "), at=factors[j].at)
+            joined = tree.Fraction(top, bottom, at=factors[0].at)
+            return [joined, *factors[j + 2 :]], [signs[0], *signs[j + 2 :]]
+    return factors, signs
+
+
+def _folded(values: list[Quantity]) -> Quantity:
+    """Right to left, so that an operator meets the whole of what stands on its right."""
+    found = values[-1]
+    for value in reversed(values[:-1]):
+        found = multiply(value, found)
+    return found
+
+
+def _sum(left: Quantity, right: Quantity) -> Quantity:
+    if isinstance(left, sp.Expr) and isinstance(right, sp.Expr):
+        return left + right
+    if left == 0 or right == 0:
+        return right if left == 0 else left
+    if isinstance(left, Linear) and isinstance(right, Linear):
+        return left.plus(right)
+    if isinstance(left, Differential) or isinstance(right, Differential):
+        return _add_operators(left, right)
+    matrix = next((v for v in (left, right) if isinstance(v, Linear) and not v.closed), None)
+    number = next((v for v in (left, right) if isinstance(v, sp.Expr)), None)
+    if matrix is not None and number is not None:
+        return matrix.plus(Linear({(("I",), t): number}, closed=False))
+    raise MeaningError("a scalar and a vector are added")
+
+
+def _differential(value: Quantity) -> Differential:
+    if isinstance(value, Differential):
+        return value
+    if isinstance(value, sp.Expr):
+        return Differential({0: value})
+    raise MeaningError("a vector and an operator are added")
+
+
+def _add_operators(left: Quantity, right: Quantity) -> Differential:
+    one, other = _differential(left), _differential(right)
+    variable = one.variable if set(one.coefficients) != {0} else other.variable
+    orders = {*one.coefficients, *other.coefficients}
+    return Differential({k: one.coefficients.get(k, 0) + other.coefficients.get(k, 0) for k in orders}, variable)
