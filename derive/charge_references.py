@@ -88,9 +88,11 @@ def _speaks_of_blocks(claim: Claim) -> bool:
 def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
     base = training(blocks_of(symmetry))
     names = {"gamma": symbols.damping_rate, "omega": symbols.frequency, "kappa": symbols.rate, "h": step_size}
-    functions = {**base.functions, "x": "Q", "y": "Q", "f": "f", "G": "G"}
+    functions = {**base.functions, "x": "Q", "y": "Q", "f": "f", "G": "G", "Theta": "Theta"}
     matrices = {name: letter for name, letter in base.matrices.items() if name != "G"}
-    notes = {**base.notes, "x": "x read as the charge Q", "y": "y read as the charge Q",
+    notes = {**base.notes, "Theta": "Θ(t) taken as 1, for t ≥ 0",
+             "homogeneous": "the index h read as: the solution without drive",
+             "x": "x read as the charge Q", "y": "y read as the charge Q",
              "f": "f read as the drive, the equation being divided by what stands before its highest derivative",
              "h": "h read as the time that a step takes, η(1−α)",
              "G": "G read as the Green's function, the equation being divided by what stands before its highest derivative"}  # fmt: skip
@@ -143,8 +145,14 @@ def _other_laws(against: Law) -> list[tuple[str, Reference]]:
 def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> tuple[Claim, list[Fact]]:
     claim = _invariant(against.symmetry, claim)
     in_rates = bool(claim.free_symbols & set(RATES)) and not claim.free_symbols & HYPER
-    solution = solved(bool(claim.functions & {"Q'"} or any(name.endswith("'") and "." in name for name in claim.functions)))
+    solution = solved(_has_initial_rate(claim))
     claim = claim.mapped(lambda e: applied(e, _named_functions(against, solution, in_rates)))
+    if claim.left == _homogeneous(t):
+        return claim, [
+            _homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {})
+        ]
+    parts = {"Q_h": lambda when: _started(solution.homogeneous_form if in_rates else solution.homogeneous).subs(t, when)}
+    claim = claim.mapped(lambda e: applied(e, parts))
     if not claim.functions:
         return _with_values(claim, solution), []
     if not in_rates:
@@ -157,6 +165,27 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
     if claim.rates == 0:
         return claim, _solution_facts(solution, in_rates, expand)
     return claim, [_equation_fact(against, solution, in_rates, expand)]
+
+
+_homogeneous = sp.Function("Q_h", real=True)
+
+
+def _has_initial_rate(claim: Claim) -> bool:
+    """Whether a claim starts with a rate of its own rather than stating that it is 0."""
+    rates = {name for name in claim.functions if name.endswith("'") and name.split(".")[-1] not in ("theta'", "theta''")}
+    rates |= {name for name in claim.functions if name.endswith(("theta'", "one'")) and name.startswith("theta.")}
+    return bool(rates) and bool(claim.functions - rates)
+
+
+def _started(expr: sp.Expr) -> sp.Expr:
+    """Q_0 and Q'_0 as the functions at 0 that claims are read with."""
+    return expr.subs({symbols.initial_charge: symbols.charge(0), symbols.initial_rate: sp.Function("Q'", real=True)(0)})
+
+
+def _homogeneous_fact(solution: Solution, in_rates: bool, expand: dict) -> Fact:
+    expr = _started(solution.homogeneous_form if in_rates else solution.homogeneous)
+    terms = minus(terms_of(_homogeneous(t)), terms_of(applied(expr, expand)))
+    return fact_of("homogeneous solution", terms, key_of(_homogeneous(t)), fixed=True)
 
 
 def _invariant(symmetry: Symmetry, claim: Claim) -> Claim:
@@ -186,7 +215,7 @@ def _named_functions(against: Law, solution: Solution, in_rates: bool) -> dict[s
     leading = against.mass if against.is_oscillator else against.damping
     green = (solution.green_form if in_rates else solution.green) * leading
     drive = against.drive / leading
-    values: dict[str, Callable[..., sp.Expr]] = {"G": lambda when: green.subs(t, when)}
+    values: dict[str, Callable[..., sp.Expr]] = {"G": lambda when: green.subs(t, when), "Theta": lambda when: sp.S.One}
     if drive != 0:
         values["f"] = lambda when: drive.subs(t, when)
     return values
@@ -240,7 +269,7 @@ def _solved_for_charge(claim: Claim, symmetry: Symmetry) -> Claim:
 
 def _solution_facts(solution: Solution, in_rates: bool, expand: dict) -> list[Fact]:
     expr = solution.formula if in_rates else solution.expr
-    expr = expr.subs({symbols.initial_charge: symbols.charge(0), symbols.initial_rate: sp.Function("Q'", real=True)(0)})
+    expr = _started(expr)
     charge = applied(symbols.charge(t), expand)
     terms = minus(terms_of(charge), terms_of(applied(expr, expand)))
     facts = [fact_of("solution", terms, *map(key_of, sorted(charge.atoms(AppliedUndef), key=str)), fixed=True)]
@@ -272,6 +301,7 @@ def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dic
 def _ito(against: ItoLaw) -> Reference:
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
         claim = _invariant(against.symmetry, claim)
+        claim = _with_drift(against, claim)
         noise = {name for name in claim.functions if name.endswith(".dW") or name.startswith("dW.")}
         if noise:
             zero = dict.fromkeys(noise, lambda when: sp.S.Zero)
@@ -286,7 +316,7 @@ def _ito(against: ItoLaw) -> Reference:
         return claim, [fact_of("Itô law", terms_of(equation), *pivots)]
 
     base = training(blocks_of(against.symmetry))
-    vocabulary = replace(base, scalars={**base.scalars, "S": batch_size, "B": batch_size},
+    vocabulary = replace(base, scalars={**base.scalars, "S": batch_size, "B": batch_size}, vectors={**base.vectors, "mu": "mu"},
                          functions={**base.functions, "T": noise_form.__name__})  # fmt: skip
     label = f"the Itô law of the {against.symmetry.name} charge"
     full = against.law
@@ -296,6 +326,17 @@ def _ito(against: ItoLaw) -> Reference:
         facts,
         alternatives=lambda: [("g read as the gradient of the batch, no Σ is needed", reference(full))],
     )
+
+
+def _with_drift(against: ItoLaw, claim: Claim) -> Claim:
+    """⟨μ, X⟩ as the law of full-batch descent has it, where one block carries the symmetry."""
+    blocks, p = blocks_of(against.symmetry), against.symmetry.degree
+    if len(blocks) != 1:
+        return claim
+    last = qu.letter("theta" if p == 2 else "one", block=blocks[0])
+    (paired,) = qu.pair(qu.letter("mu", block=blocks[0]), last).atoms(AppliedUndef)
+    projected = (against.law.drive - against.law.stiffness * symbols.charge(t)) / p
+    return claim.mapped(lambda e: applied(e, {paired.func.__name__: lambda when: projected.subs(t, when)}))
 
 
 # --- discrete laws ---

@@ -156,7 +156,9 @@ def _held(text: str, original: Claim, known: Reference) -> Verdict:
     except MeaningError as error:
         raise ClaimError(f"claim: {error}") from None
     if not case.terms:
-        return _verdict(case, "wrong", "symbolic proof", reason="it says nothing: both sides are the same")
+        return _verdict(
+            case, "right", "symbolic proof", reason="true by itself: both sides are the same by how they are read"
+        )
     outcomes = [outcome for fact in facts if (outcome := compare(case.terms, fact, sampler)) is not None]
     if not outcomes:
         return _verdict(case, "undecided", "undecided", reason="it could not be evaluated at enough points")

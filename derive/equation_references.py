@@ -232,39 +232,30 @@ def _powers_of_shift(c: sp.Expr) -> list[tuple[int, sp.Expr]]:
 
 
 def _rule_facts(rule: UpdateRule) -> list[Fact]:
-    """v_{n+1}, θ_{n+1}, the same without v, and the first step."""
-    eta, lam, beta = rule.lr, rule.weight_decay, rule.momentum
-
-    def at(letter: str, when: sp.Expr) -> Linear:
-        return qu.letter(letter, when)
-
-    def total(when: sp.Expr) -> Linear:
-        return at("g", when).plus(at("theta", when).scaled(lam))
-
-    def zero(*parts: Linear) -> Terms:
-        found = Linear({})
-        for part in parts:
-            found = found.plus(part)
-        return terms_of(found)
-
-    def velocity(when: sp.Expr, gain: sp.Expr, before: sp.Expr) -> Terms:
-        return zero(at("v", when + 1), at("v", when).scaled(-before), total(when).scaled(-gain))
-
-    along = at("v", n + 1) if not rule.nesterov else total(n).plus(at("v", n + 1).scaled(beta))
-    later, here = at("theta", n + 1), at("theta", n)
-    facts = [Fact("step of θ along v", zero(later, here.scaled(-1), along.scaled(eta)), ((("theta",), n + 1),), fixed=True)]
+    """θ_{n+1} by v_{n+1}, by v_n and by neither; v_{n+1}; the first step."""
+    eta, beta, gain = rule.lr, rule.momentum, rule.gradient_gain
+    change = qu.letter("theta", n + 1).plus(qu.letter("theta", n).scaled(-sp.S.One))
+    total = _total_gradient(rule, n)
     if beta == 0:
-        facts.append(
-            Fact("step of θ", zero(later, here.scaled(-1), total(n).scaled(eta)), ((("theta",), n + 1),), fixed=True)
-        )
-        return facts[1:]
-    facts.append(Fact("velocity", velocity(n, rule.gradient_gain, beta), ((("v",), n + 1),), fixed=True))
-    facts.append(_eliminated(rule))
-    first = zero(at("v", sp.S.One), total(sp.S.Zero).scaled(-rule.first_gradient_gain))
-    facts.append(Fact("first step", first, ((("v",), sp.S.One),), fixed=True))
-    if rule.first_step == "zero":
-        facts.append(Fact("start", zero(at("v", sp.S.Zero)), ()))
-    return facts
+        return [_step_to("theta", n + 1, "step of θ", change.plus(total.scaled(eta)))]
+    after, before = qu.letter("v", n + 1), qu.letter("v", n)
+    updated = before.scaled(beta).plus(total.scaled(gain))
+    along = [total.plus(v.scaled(beta)) if rule.nesterov else v for v in (after, updated)]
+    facts = [_step_to("theta", n + 1, f"step of θ by {name}", change.plus(d.scaled(eta)))
+             for name, d in zip(("v_{n+1}", "v_n"), along, strict=True)]  # fmt: skip
+    facts += [_step_to("v", n + 1, "velocity", after.plus(updated.scaled(-sp.S.One))), _eliminated(rule)]
+    first = qu.letter("v", sp.S.One).plus(_total_gradient(rule, sp.S.Zero).scaled(-rule.first_gradient_gain))
+    facts.append(_step_to("v", sp.S.One, "first step", first))
+    return facts + ([_step_to("v", sp.S.Zero, "start", qu.letter("v", sp.S.Zero))] if rule.first_step == "zero" else [])
+
+
+def _total_gradient(rule: UpdateRule, when: sp.Expr) -> Linear:
+    return qu.letter("g", when).plus(qu.letter("theta", when).scaled(rule.weight_decay))
+
+
+def _step_to(letter: str, when: sp.Expr, name: str, zero: Linear) -> Fact:
+    """A fact that says what ``letter`` is at the time ``when``."""
+    return Fact(name, terms_of(zero), (((letter,), when),), fixed=True)
 
 
 def _eliminated(rule: UpdateRule) -> Fact:
@@ -276,7 +267,7 @@ def _eliminated(rule: UpdateRule) -> Fact:
     for (word, time), c in words.terms.items():
         for j, part in _powers_of_shift(c):
             found = found.plus(Linear({(word, time + j): part}))
-    return Fact("recurrence of θ", terms_of(found), ((("theta",), n + 1),), fixed=True)
+    return _step_to("theta", n + 1, "recurrence of θ", found)
 
 
 # --- B-series ---
@@ -298,8 +289,7 @@ def _series(against: BSeries) -> Reference:
         if against.is_map:
             terms[(("theta",), t)] = sp.S.One
         marker = (("theta'",), t)
-        left = claim.left
-        if left is None or left == 0 or (isinstance(left, Linear) and set(left.terms) == {marker}):
+        if claim.left is None:
             claim = replace(claim, left=Linear({marker: sp.S.One}))
         return claim, [Fact("B-series", {marker: sp.S.One} | {key: -c for key, c in terms.items()}, (marker,), fixed=True)]
 

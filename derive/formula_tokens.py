@@ -144,6 +144,9 @@ class _Scanner:
         start = at + found.index("{") + 1
         for word in re.finditer(r"[A-Za-z0-9-]+|[^\sA-Za-z0-9-]", found[found.index("{") + 1 : -1]):
             letters = word.group()
+            if letters in notation.SEPARATORS:
+                yield Token("SEMI", letters, start + word.start())
+                continue
             if (
                 re.fullmatch(r"[A-Za-z-]{2,}", letters)
                 and letters not in notation.WORDS
@@ -203,6 +206,8 @@ class _Scanner:
             yield Token("SQRT", word, at)
         elif word in ("int", "sum", "prod", "lim"):
             yield Token("BIG", word, at)
+        elif word in notation.SEPARATORS:
+            yield Token("SEMI", word, at)
         elif len(word) > 1 and word in notation.PROSE:
             return
         elif whole:
@@ -228,9 +233,9 @@ class _Scanner:
             yield Token({"left": "LBAR", "right": "RBAR"}.get(side, kind) if kind in ("BAR", "DBAR") else kind, letter, at)
         elif letter in "\u0307\u0308":
             raise FormulaError("combining accents are not read; write \\dot or a prime", self.text, at)
-        elif not (letter == "." and (side or at == len(self.text.rstrip()) - 1)):
-            raise FormulaError(f"unexpected character {letter!r}; accepted are LaTeX, letters, numbers and + - * / ^ _ ' = < > ( ) |",
-                               self.text, at)  # fmt: skip
+        elif letter != "." or self.text[at + 1 : at + 2].strip(" \\\n\t$&,)}"):  # a full stop ends the sentence
+            known = "LaTeX, letters, numbers and + - * / ^ _ ' = < > ( ) |"
+            raise FormulaError(f"unexpected character {letter!r}; accepted are {known}", self.text, at)
 
     def _raised(self, script: str, letter: str, at: int) -> Iterator[Token]:
         """Unicode superscripts: each run becomes one script in braces."""
@@ -250,6 +255,8 @@ def _rows_joined(tokens: list[Token]) -> list[Token]:
     for i, token in enumerate(tokens):
         depth += {"BEGIN": 1, "END": -1}.get(token.kind, 0)
         if depth <= 0 and token.kind == "AMP":
+            continue
+        if token.text in notation.SEPARATORS and (depth > 0 or not found or found[-1].kind in ("COMMA", "SEMI")):
             continue
         if depth <= 0 and token.kind == "NEWROW":
             following = next((t.kind for t in tokens[i + 1 :] if t.kind not in ("AMP", "NEWROW")), None)

@@ -116,6 +116,8 @@ class Letters:
         name = self.vocabulary.functions[spelled.name]
         if self.vocabulary.coordinates:
             return self._unknown(spelled, node)
+        if "homogeneous" in self.vocabulary.notes and [flat(sub) for sub in spelled.subs] == ["h"]:
+            name, spelled = f"{name}_h", replace(spelled, subs=())
         block, when = self._place(spelled, node)
         label = name if block is None else f"{name}_{block}"
         label = f"{label}~" if spelled.accent == "tilde" else label
@@ -214,7 +216,7 @@ class Letters:
 
     def _block(self, text: str) -> str | None:
         blocks = self.vocabulary.blocks
-        text = text.replace("_", "")
+        text = text.replace("_", "").removeprefix("theta")
         if text in blocks:
             return text
         if len(blocks) == 2 and not self.vocabulary.steps and text in ("1", "2"):
@@ -262,7 +264,9 @@ class Letters:
     def _takes_argument(self, node: tree.Node, name: str | None, after: tree.Node) -> bool:
         known = {*self.vocabulary.functions, *self.vocabulary.vectors, *self.vocabulary.matrices}
         group = after.base if isinstance(after, tree.Scripted) else after
-        return (name in known or isinstance(node, tree.Accented)) and isinstance(group, tree.Group) and group.bracket != "{"
+        rate = isinstance(node, tree.Fraction) and _base_name(_factors_of(node.numerator)[0]) in ("d", "partial")
+        takes = name in known or isinstance(node, tree.Accented) or rate
+        return takes and isinstance(group, tree.Group) and group.bracket != "{"
 
     def _is_vector(self, node: tree.Node) -> bool:
         """Whether brackets hold a vector: H(θ_A) with nothing behind it is the matrix applied to it."""
@@ -476,12 +480,11 @@ class Letters:
         order = _order(below[1])
         if order != _order(above[0]) or order is None:
             return None
-        variable = self.reader.read(
-            below[1].base if isinstance(below[1], tree.Scripted) and below[1].sub is None else below[1]
-        )
-        target = None
-        if len(above) > 1:
-            target = self.reader._factors(above[1:], [" "] * (len(above) - 1))
+        clock, self.reader.clock = self.reader.clock, None
+        whole = not isinstance(below[1], tree.Scripted) or below[1].sub is not None
+        variable = self.reader.read(below[1] if whole else below[1].base)  # type: ignore[attr-defined]
+        target = self.reader._factors(above[1:], [" "] * (len(above) - 1)) if len(above) > 1 else None
+        self.reader.clock = clock
         if isinstance(variable, Linear):
             ((word, _),) = variable.terms
             if not isinstance(target, sp.Expr):
@@ -490,7 +493,10 @@ class Letters:
         if not isinstance(variable, sp.Symbol) or self.vocabulary.steps:
             raise self.reader.fail("expected a variable of continuous time or space to differentiate in", node)
         operator = Differential({order: sp.S.One}, variable)
-        return operator if target is None else multiply(operator, target)
+        if target is None:
+            return operator
+        rate = multiply(operator, target)
+        return rate if clock is None else self._at(rate, clock, None)
 
 
 _TAKERS = {"nabla": "gradient", "partial": "partial", "Tr": "trace", "d": "differential", "Delta": "change", "inner": "inner",

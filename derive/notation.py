@@ -48,11 +48,14 @@ WORDS = MappingProxyType(
 """Words of plain text that are one name; any other word is its letters, multiplied."""
 
 PROSE = frozenset(
-    {"if", "for", "when", "where", "and", "with", "is", "as", "or", "then", "else", "at", "so", "that", "hence", "thus",
+    {"if", "for", "when", "is", "as", "or", "then", "else", "at", "so", "that", "hence", "thus",
      "translation", "scale", "rescale", "overdamped", "underdamped", "critical", "critically", "damped", "over", "under", "all",
      "modulo", "up", "to", "of", "order", "the"}
 )  # fmt: skip
 """Words inside ``\\text{…}`` that say nothing which is checked."""
+
+SEPARATORS = frozenset({"and", "where", "with"})
+"""Words between two statements."""
 
 ACCENTS = MappingProxyType(
     {"dot": "dot", "ddot": "ddot", "dddot": "dddot", "tilde": "tilde", "widetilde": "tilde", "hat": "hat", "widehat": "hat",

@@ -223,6 +223,13 @@ class Reader:
 
     def _norm(self, node: tree.Bars, power: tree.Node | None, sub: tree.Node | None) -> Quantity:
         value = self.read(node.content)
+        if (
+            isinstance(sub, tree.Name)
+            and sub.text == "h"
+            and "homogeneous" in self.vocabulary.notes
+            and isinstance(value, Linear)
+        ):
+            return self._homogeneous(value, power)
         if sub is not None and not (isinstance(sub, tree.Number) and sub.text == "2"):
             raise self.fail("a norm other than the Euclidean has no meaning here", sub)
         exponent = sp.S.One if power is None else self.scalar(power)
@@ -231,6 +238,14 @@ class Reader:
         if isinstance(value, sp.Expr):
             return raised(sp.sqrt(value**2) if exponent % 2 else value, exponent)
         raise self.fail("expected a vector or a number between the bars", node)
+
+    def _homogeneous(self, value: Linear, power: tree.Node | None) -> Quantity:
+        """|θ_A(t)|_h²: the solution without drive."""
+        if power is None or self.scalar(power) != 2 or len(value.terms) != 1:
+            raise MeaningError("expected the square of a homogeneous solution, as in |θ|_h^2")
+        ((_, when),) = value.terms
+        self.assume(self.vocabulary.notes["homogeneous"])
+        return sp.Function("Q_h", real=True)(when)
 
     def moved(self, vector: Linear) -> Linear:
         """θ_{n+1} − θ_n as the step −ηd_n, and a whole vector as its block where there is one block."""
