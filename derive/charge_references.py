@@ -153,8 +153,9 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
         ]
     parts = {"Q_h": lambda when: _started(solution.homogeneous_form if in_rates else solution.homogeneous).subs(t, when)}
     claim = claim.mapped(lambda e: applied(e, parts))
-    if not claim.functions:
-        return _with_values(claim, solution), []
+    if not claim.functions & _charges(against.symmetry):
+        named = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+        return _with_values(claim, solution).mapped(lambda e: applied(e, named)), []
     if not in_rates:
         claim = _with_values(claim, solution)
     claim = _without_integral_equation(claim)
@@ -168,6 +169,13 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
 
 
 _homogeneous = sp.Function("Q_h", real=True)
+
+
+def _charges(symmetry: Symmetry) -> set[str]:
+    """Names under which the charge, or a block of it, may stand in a claim, with its initial rate."""
+    spelled = applied(symbols.charge(t), in_blocks(symmetry))
+    names = {"Q", *(f.func.__name__ for f in spelled.atoms(AppliedUndef))}
+    return names | {f"{name}'" for name in names}
 
 
 def _has_initial_rate(claim: Claim) -> bool:

@@ -162,7 +162,7 @@ def _held(text: str, original: Claim, known: Reference) -> Verdict:
     outcomes = [outcome for fact in facts if (outcome := compare(case.terms, fact, sampler)) is not None]
     if not outcomes:
         return _verdict(case, "undecided", "undecided", reason="it could not be evaluated at enough points")
-    return _concluded(case, min(outcomes, key=lambda o: (len(o.wrong) > 0, -o.agreeing, len(o.wrong))))
+    return _concluded(case, min(outcomes, key=lambda o: (len(o.wrong) > 0, len(o.wrong) - o.agreeing)))
 
 
 UNIT: Key = ((sp.Symbol("1"), sp.S.One),)

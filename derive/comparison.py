@@ -81,7 +81,8 @@ def _best(claimed: Terms, fact: Fact, points: Sequence[Point], left: dict[Key, l
         if best is None or (len(found.wrong), -found.agreeing) < (len(best.wrong), -best.agreeing):
             best = found
     if best is None:  # nothing in common: every term of the claim is wrong
-        return Compared(fact, (sp.S.One, sp.S.One), tuple(_ordered({*claimed, *fact.terms}, fact)), 0, tuple(points))
+        own = tuple(sorted(claimed, key=str))
+        return Compared(fact, (sp.S.One, sp.S.One), own + tuple(k for k in fact.terms if k not in claimed), 0, tuple(points))
     return best
 
 

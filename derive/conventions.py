@@ -94,7 +94,7 @@ def norms_squared(expr: sp.Expr) -> sp.Expr:
     def rooted(e: sp.Basic) -> bool:
         return isinstance(e, sp.Pow) and e.exp == sp.S.Half and isinstance(e.base, AppliedUndef)
 
-    return expr.replace(rooted, lambda e: e.base).doit(integrals=False)
+    return expr.replace(rooted, lambda e: e.base)
 
 
 _eta, _lam, _beta, _alpha = symbols.lr, symbols.weight_decay, symbols.momentum, symbols.dampening

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from derive import formula_tree as tree
 from derive import quantities as qu
@@ -264,7 +265,8 @@ class Letters:
     def _takes_argument(self, node: tree.Node, name: str | None, after: tree.Node) -> bool:
         known = {*self.vocabulary.functions, *self.vocabulary.vectors, *self.vocabulary.matrices}
         group = after.base if isinstance(after, tree.Scripted) else after
-        rate = isinstance(node, tree.Fraction) and _base_name(_factors_of(node.numerator)[0]) in ("d", "partial")
+        above = _factors_of(node.numerator) if isinstance(node, tree.Fraction) else []
+        rate = len(above) > 1 and _base_name(above[0]) in ("d", "partial")
         takes = name in known or isinstance(node, tree.Accented) or rate
         return takes and isinstance(group, tree.Group) and group.bracket != "{"
 
@@ -337,7 +339,7 @@ class Letters:
     def _take_gradient(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
         order = int(flat(node.sup)) if isinstance(node, tree.Scripted) and node.sup is not None else 1
         value, taken = self.bound(factors, signs, i + 1)
-        while isinstance(value, sp.Expr) and not value.atoms(sp.core.function.AppliedUndef) and i + 1 + taken < len(factors):
+        while isinstance(value, sp.Expr) and not value.atoms(AppliedUndef) and i + 1 + taken < len(factors):
             more, count = self.bound(factors, signs, i + 1 + taken)
             value, taken = multiply(value, more), taken + count
         if not isinstance(value, sp.Expr):
@@ -354,11 +356,12 @@ class Letters:
     def _differentiated(self, value: sp.Expr, order: int, block: str | None, node: tree.Node) -> Linear:
         if order == 1:
             found = qu.gradient(value)
+            if block is None and len(self.vocabulary.blocks) == 1:
+                block = self.vocabulary.blocks[0]
             return found if block is None else found.mapped(lambda word, time: ((f"A:{block}", *word), time))
-        slopes = {value.func.__name__: 1} if value == qu.loss else {}
-        if order in (2, 3) and slopes:
+        if order in (2, 3) and isinstance(value, AppliedUndef) and value.func.__name__ == "L":
             return qu.letter("H" if order == 2 else "T", self.reader.now, closed=False)
-        names = value.atoms(sp.core.function.AppliedUndef)
+        names = value.atoms(AppliedUndef)
         if order == 2 and len(names) == 1 and value in names and value.func.__name__.startswith("L_"):
             return qu.letter(f"H{value.func.__name__[1:]}", self.reader.now, closed=False)
         if order == 2 and value.coeff(qu.loss) == 1:

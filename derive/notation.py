@@ -47,12 +47,8 @@ WORDS = MappingProxyType(
 )  # fmt: skip
 """Words of plain text that are one name; any other word is its letters, multiplied."""
 
-PROSE = frozenset(
-    {"if", "for", "when", "is", "as", "or", "then", "else", "at", "so", "that", "hence", "thus",
-     "translation", "scale", "rescale", "overdamped", "underdamped", "critical", "critically", "damped", "over", "under", "all",
-     "modulo", "up", "to", "of", "order", "the"}
-)  # fmt: skip
-"""Words inside ``\\text{…}`` that say nothing which is checked."""
+PROSE = frozenset({"if", "for", "when", "then", "else", "hence", "thus", "translation", "scale", "rescale"})
+"""Bare words that say nothing which is checked. In ``\\text{…}`` every word that is no name is prose."""
 
 SEPARATORS = frozenset({"and", "where", "with"})
 """Words between two statements."""

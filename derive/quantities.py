@@ -207,16 +207,16 @@ def gradient(expr: sp.Expr) -> Linear:
     total = Linear({})
     for value in sorted(expr.atoms(sp.core.function.AppliedUndef), key=str):
         slope = expr.diff(value) if not expr.has(sp.Derivative) else None
-        if slope is None or slope.atoms(sp.core.function.AppliedUndef) - {loss}:
+        if slope is None or slope.atoms(sp.core.function.AppliedUndef):
             raise MeaningError(f"the gradient of {expr} is not covered")
         total = total.plus(_gradient_of(value).scaled(slope))
     return total
 
 
 def _gradient_of(value: sp.Expr) -> Linear:
-    if value == loss:
-        return letter("g")
     name, time = value.func.__name__, value.args[0]
+    if name == "L":
+        return letter("g", time)
     if name == "L~":  # the modified loss is what θ descends
         return Linear({(("theta'",), time): -sp.S.One})
     pieces = name.split(".")

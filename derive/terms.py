@@ -20,6 +20,7 @@ Key = tuple[Any, ...]
 Terms = dict[Key, sp.Expr]
 
 MAX_TERMS = 300
+_ACCUMULATED = (sp.Integral, sp.Sum)
 
 
 def terms_of(value: Quantity) -> Terms:
@@ -34,7 +35,7 @@ def terms_of(value: Quantity) -> Terms:
     if not isinstance(value, sp.Expr):
         raise MeaningError("an operator stands alone")
     found = {key: c for key, c in _scalar_terms(value).items() if c != 0}
-    return dict(sorted(found.items(), key=lambda item: str(item[0])))
+    return dict(sorted(found.items(), key=lambda item: (any(isinstance(p[0], _ACCUMULATED) for p in item[0]), str(item[0]))))
 
 
 def minus(left: Terms, right: Terms) -> Terms:

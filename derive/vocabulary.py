@@ -69,7 +69,8 @@ class Vocabulary:
     @property
     def accepted(self) -> str:
         """The names, for a message."""
-        return ", ".join(sorted({*self.scalars, *self.functions, *self.vectors, *self.matrices}))
+        names = {*self.scalars, *self.functions, *self.vectors, *self.matrices}
+        return ", ".join(sorted(name for name in names if "_" not in name))
 
     def with_scalars(self, more: Mapping[str, sp.Expr]) -> Vocabulary:
         """The same with more scalars."""
