@@ -1,7 +1,7 @@
 """Known conventions: what a claim would have to be read as to be right.
 
-Each turns the terms of a claim, or of the fact, into those of another convention; a wrong claim that fits one of them is explained
-by it.
+Each turns the terms of a claim, or of the fact, into those of another convention; a wrong claim that fits one of them is
+explained by it.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def norms_squared(expr: sp.Expr) -> sp.Expr:
     return expr.replace(rooted, lambda e: e.base)
 
 
+_critical = _substituted({symbols.frequency: symbols.damping_rate})
 _eta, _lam, _beta, _alpha = symbols.lr, symbols.weight_decay, symbols.momentum, symbols.dampening
 
 CONVENTIONS = (
@@ -111,8 +112,7 @@ CONVENTIONS = (
     Convention("momentum: it has η where the effective η/(1−β) stands", _substituted({_eta: _eta / (1 - _beta)})),
     Convention("momentum: it is right without momentum, β = 0", None, _substituted({_beta: sp.S.Zero})),
     Convention("weight decay: it is right without weight decay, λ = 0", None, _substituted({_lam: sp.S.Zero})),
-    Convention("regime: it is right at critical damping only, γ = ω", _substituted({symbols.frequency: symbols.damping_rate}),
-               _substituted({symbols.frequency: symbols.damping_rate})),
+    Convention("regime: it is right at critical damping only, γ = ω", _critical, _critical),
     Convention("letters: η and λ are exchanged", _substituted({_eta: _lam, _lam: _eta})),
     Convention("letters: α and β are exchanged", _substituted({_alpha: _beta, _beta: _alpha})),
     Convention("letters: γ and ω are exchanged",

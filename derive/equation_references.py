@@ -1,4 +1,4 @@
-"""Readings of equations for the parameters themselves: update rules, modified equations, stochastic ones, B-series, schemes."""
+"""Readings of equations for the parameters: update rules, modified and stochastic equations, B-series, schemes."""
 
 from __future__ import annotations
 
@@ -289,8 +289,13 @@ def _series(against: BSeries) -> Reference:
         if against.is_map:
             terms[(("theta",), t)] = sp.S.One
         marker = (("theta'",), t)
-        if claim.left is None:
+        if claim.left is None and isinstance(claim.right, Linear):
             claim = replace(claim, left=Linear({marker: sp.S.One}))
+        if isinstance(claim.right, sp.Expr) and claim.left in (None, MODIFIED):
+            down = qu.gradient(claim.right).scaled(-sp.S.One)
+            claim = replace(claim, left=Linear({marker: sp.S.One}), right=down).noted(
+                "a loss read by its gradient, θ' = −∇L̃"
+            )
         return claim, [Fact("B-series", {marker: sp.S.One} | {key: -c for key, c in terms.items()}, (marker,), fixed=True)]
 
     names = {s.name: s for c in against.values() for s in c.free_symbols}

@@ -89,7 +89,7 @@ def _quotient_of_sinh(root):
     return mpmath.sinh(root) / root if root else mpmath.mpf(1)
 
 
-_ELEMENTARY = "sin cos tan cot sec csc sinh cosh tanh coth sech csch asin acos atan asinh acosh atanh erf"  # named alike in both libraries
+_ELEMENTARY = "sin cos tan cot sec csc sinh cosh tanh coth sech csch asin acos atan asinh acosh atanh erf"
 _FUNCTIONS = {
     sp.exp: _exponential,
     sp.log: mpmath.log,
@@ -117,7 +117,7 @@ def _value(expr: sp.Expr, numbers: Mapping):
         return _accumulated(expr, numbers)
     if expr.func in _FUNCTIONS:
         return _FUNCTIONS[expr.func](*(_value(arg, numbers) for arg in expr.args))
-    if expr.is_number and not expr.args:
+    if expr.is_number and expr.is_finite and not expr.args:
         return expr.evalf(mpmath.mp.dps)._to_mpmath(mpmath.mp.prec)
     raise ValueMissing(f"no value of {type(expr).__name__}")
 

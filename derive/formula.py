@@ -39,7 +39,7 @@ star: TIMES
 sign: PLUS | MINUS | PM
 _argument: NAME | NUMBER | braced | group | fraction | root | accented | DOTS
 _atom: NAME | NUMBER | DOTS | FUNC | braced | group | bars | angle | fraction | root | accented | big | table
-braced: LBRACE RBRACE | LBRACE statements RBRACE | LBRACE (PLUS | MINUS | PM) RBRACE | LBRACE PRIME+ RBRACE | LBRACE TIMES RBRACE
+braced: LBRACE RBRACE | LBRACE statements RBRACE | LBRACE (PLUS | MINUS | PM | TIMES | PRIME+) RBRACE
 group: LPAR statements RPAR
 bars: LBAR statement RBAR
 angle: LANGLE statement COMMA statement RANGLE
@@ -50,14 +50,12 @@ big: BIG
 table: BEGIN row (NEWROW row)* NEWROW? END
 row: statement (AMP statement?)* | AMP statement
 """
-TERMINALS = (
-    "COMMA SEMI EQ REL COLON PLUS MINUS PM TIMES SLASH ODOT CARET UNDER PRIME EVALBAR NAME NUMBER DOTS FUNC LBRACE RBRACE LPAR "
-    "RPAR LBAR RBAR LANGLE RANGLE FRAC SQRT ROOT ACCENT UNDERBRACE BIG BEGIN END NEWROW AMP"
-)
+TERMINALS = """COMMA SEMI EQ REL COLON PLUS MINUS PM TIMES SLASH ODOT CARET UNDER PRIME EVALBAR NAME NUMBER DOTS FUNC
+    LBRACE RBRACE LPAR RPAR LBAR RBAR LANGLE RANGLE FRAC SQRT ROOT ACCENT UNDERBRACE BIG BEGIN END NEWROW AMP"""
 _SPOKEN = {
-    "NAME": "a letter", "NUMBER": "a number", "RPAR": "a closing bracket", "RBRACE": "}", "RBAR": "a closing |", "RANGLE": "⟩",
-    "FRAC": "\\frac", "FUNC": "a function", "EQ": "=", "PLUS": "+", "MINUS": "-", "COMMA": "a comma", "LPAR": "an opening bracket",
-    "CARET": "^", "UNDER": "_", "LBRACE": "{",
+    "NAME": "a letter", "NUMBER": "a number", "FUNC": "a function", "FRAC": "\\frac", "LPAR": "an opening bracket",
+    "LBRACE": "{", "RPAR": "a closing bracket", "RBRACE": "}", "RBAR": "a closing |", "RANGLE": "⟩", "EQ": "=", "PLUS": "+",
+    "MINUS": "-", "COMMA": "a comma", "CARET": "^", "UNDER": "_",
 }  # fmt: skip
 
 
@@ -65,7 +63,7 @@ _SPOKEN = {
 def _parser() -> Any:
     import lark  # here, so that `import derive` does not need it
 
-    return lark.Lark(f"{GRAMMAR}\n%declare {TERMINALS}\n", parser="lalr", keep_all_tokens=True)
+    return lark.Lark(f"{GRAMMAR}\n%declare {' '.join(TERMINALS.split())}\n", parser="lalr", keep_all_tokens=True)
 
 
 def parse(text: str, *, words: frozenset[str] = frozenset()) -> tuple[tree.Node, ...]:
@@ -151,7 +149,7 @@ class _Builder:
         found, items, sign = [], [], default
         for child in branch.children:
             if _is_token(child):
-                sign = str(child) if kind is tree.Relation else {"PLUS": "+", "MINUS": "-", "PM": "±"}[child.type]
+                sign = str(child) if kind is tree.Relation else _sign_of(child)
             else:
                 found.append(sign)
                 items.append(self.build(child))
@@ -177,7 +175,7 @@ class _Builder:
         return factors[0] if len(factors) == 1 else tree.Product(tuple(factors), tuple(signs), at=factors[0].at)
 
     def _applied(self, factors: list[tree.Node], signs: list[str]) -> tuple[list[tree.Node], list[str]]:
-        """Functions take what follows: a bracket, or juxtaposed letters, numbers and fractions up to the next of another kind."""
+        """Functions take what follows: a bracket, or juxtaposed letters, numbers and fractions up to another kind."""
         found: list[tree.Node] = []
         kept: list[str] = []
         i = 0
@@ -257,7 +255,7 @@ class _Builder:
 
     def _group(self, branch: Any) -> tree.Node:
         opening, inside, _ = branch.children
-        bracket = "[" if opening in ("[", "lbrack") else "("
+        bracket = "[" if str(opening) in ("[", "lbrack") else "("
         return tree.Group(self.statements(inside), bracket, at=opening.start_pos)
 
     def _bars(self, branch: Any) -> tree.Node:
@@ -291,6 +289,10 @@ class _Builder:
             raise FormulaError(f"expected the end of {opening}, got that of {closing}", self.text, closing.start_pos)
         rows = tuple(self.statements(row) for row in inside if not _is_token(row))
         return tree.Rows(str(opening), rows, at=opening.start_pos)
+
+
+def _sign_of(token: Any) -> str:
+    return "∓" if str(token) in ("mp", "∓") else {"PLUS": "+", "MINUS": "-", "PM": "±"}[token.type]
 
 
 def _is_token(branch: Any) -> bool:

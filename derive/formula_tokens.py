@@ -64,9 +64,9 @@ _CONTINUES = frozenset({"EQ", "REL", "PLUS", "MINUS", "PM", "TIMES"})
 
 
 def tokenize(text: str, words: frozenset[str] = frozenset()) -> list[Token]:
-    """The tokens of a formula; ``words`` are names of more than one letter to know besides the usual ones.
+    r"""The tokens of a formula; ``words`` are names of more than one letter to know besides the usual ones.
 
-    >>> [token.kind for token in tokenize(r"|\\theta_A|^2")]
+    >>> [token.kind for token in tokenize(r"|\theta_A|^2")]
     ['LBAR', 'NAME', 'UNDER', 'NAME', 'RBAR', 'CARET', 'NUMBER']
 
     Raises
@@ -159,7 +159,7 @@ class _Scanner:
                 yield from self._character(letters, start + word.start())
 
     def _content(self, inner: str, at: int) -> Iterator[Token]:
-        """What stands alone in ``\\mathrm{…}``: a macro, a number or a word."""
+        r"""What stands alone in ``\mathrm{…}``: a macro, a number or a word."""
         if inner.startswith("\\"):
             yield from self._macro(inner[1:], at)
         elif inner[0].isdigit():
@@ -177,14 +177,15 @@ class _Scanner:
         elif name in notation.FUNCTIONS:
             yield Token("FUNC", name, at)
         elif name in notation.ACCENTS:
-            if notation.ACCENTS[name]:
-                yield Token("ACCENT", notation.ACCENTS[name], at)
+            yield Token("ACCENT", notation.ACCENTS[name], at)
+        elif name in notation.FONTS:
+            return
         elif name in notation.SYMBOLS:
             kind = notation.SYMBOLS[name]
             yield Token({"left": "LBAR", "right": "RBAR"}.get(side, kind) if kind in ("BAR", "DBAR") else kind, name, at)
         else:
-            raise FormulaError(f"unknown macro \\{name}; accepted are Greek letters, \\frac, \\sqrt, \\int, \\sum, \\langle, \\nabla, "
-                               "\\dot, \\exp and other functions, \\begin{cases}", self.text, at)  # fmt: skip
+            known = "\\frac, \\sqrt, \\int, \\sum, \\langle, \\nabla, \\dot, \\exp and other functions, \\begin{cases}"
+            raise FormulaError(f"unknown macro \\{name}; accepted are Greek letters, {known}", self.text, at)
 
     def _number(self, digits: str, at: int, last: str) -> Iterator[Token]:
         if len(digits) > MAX_DIGITS or ("e" in digits.lower() and abs(int(re.split("[eE]", digits)[1])) > 99):
@@ -223,7 +224,7 @@ class _Scanner:
     def _character(self, letter: str, at: int) -> Iterator[Token]:
         side, self.side = self.side, ""
         if letter in notation.UNICODE:
-            yield Token("NAME", notation.UNICODE[letter][0], at)
+            yield Token("NAME", notation.UNICODE[letter], at)
         elif letter in notation.SUPERSCRIPTS:
             yield from self._raised("CARET", notation.SUPERSCRIPTS[letter], at)
         elif letter in notation.SUBSCRIPTS:

@@ -48,7 +48,7 @@ class Number(Node):
 
 @dataclass(frozen=True)
 class Name(Node):
-    """A letter or a word: ``theta`` for both ``\\theta`` and θ."""
+    r"""A letter or a word: ``theta`` for both ``\theta`` and θ."""
 
     text: str
 
@@ -88,7 +88,7 @@ class Scripted(Node):
 
 @dataclass(frozen=True)
 class Accented(Node):
-    """``\\dot x``, ``\\tilde L`` and the like."""
+    r"""``\dot x``, ``\tilde L`` and the like."""
 
     accent: str
     base: Node
@@ -96,7 +96,7 @@ class Accented(Node):
 
 @dataclass(frozen=True)
 class Fraction(Node):
-    """``\\frac{…}{…}``, which may also be a derivative."""
+    r"""``\frac{…}{…}``, which may also be a derivative."""
 
     numerator: Node
     denominator: Node
@@ -104,7 +104,7 @@ class Fraction(Node):
 
 @dataclass(frozen=True)
 class Root(Node):
-    """``\\sqrt[index]{…}``."""
+    r"""``\sqrt[index]{…}``."""
 
     content: Node
     index: Node | None
@@ -112,7 +112,7 @@ class Root(Node):
 
 @dataclass(frozen=True)
 class Call(Node):
-    """A known function applied: ``\\cosh^{power} argument``."""
+    r"""A known function applied: ``\cosh^{power} argument``."""
 
     function: str
     argument: Node
@@ -154,7 +154,7 @@ class Relation(Node):
 
 @dataclass(frozen=True)
 class Rows(Node):
-    """``\\begin{cases}`` or a matrix: rows of cells."""
+    r"""``\begin{cases}`` or a matrix: rows of cells."""
 
     kind: str
     rows: tuple[tuple[Node, ...], ...]
@@ -162,7 +162,7 @@ class Rows(Node):
 
 @dataclass(frozen=True)
 class EvaluatedAt(Node):
-    """x with a bar and what is set: ``\\psi|_{\\alpha = I}``."""
+    r"""x with a bar and what is set: ``\psi|_{\alpha = I}``."""
 
     base: Node
     condition: Node

@@ -74,7 +74,7 @@ def _expression(against: sp.Expr) -> Reference:
         left = claim.left
         if left is None:
             return replace(claim, left=expr), []
-        named = isinstance(left, sp.Symbol) or isinstance(left, AppliedUndef)
+        named = isinstance(left, sp.Symbol | AppliedUndef)
         if named and not expr.has(left):
             return replace(claim, left=expr).noted(f"{left} read as the name of the expression"), []
         return claim, []
@@ -158,6 +158,9 @@ def _on_the_loss(claim: Claim, loss: sp.Expr) -> Claim:
     if not letters or loss.atoms(AppliedUndef):
         return claim
     hyper = set(CANONICAL.values())
+    unknown = claim.letters - {"theta", "g", "H"}
+    if unknown or not loss.free_symbols - hyper:
+        raise ClaimError(f"claim: expected θ, ∇L and H of a loss in parameters, got {sorted(unknown)} for the loss {loss}")
     x = sp.Matrix(sorted(loss.free_symbols - hyper, key=str))
     meanings = {"theta": x, "g": sp.Matrix([loss.diff(s) for s in x]), "H": sp.hessian(loss, list(x))}
     note = f"the expression read as a loss of {', '.join(map(str, x))}"

@@ -1,112 +1,124 @@
-"""The notations that formulas may be written in: one table from what stands on the page to what the grammar sees.
+r"""The notations that formulas may be written in: one table from what stands on the page to what the grammar sees.
 
-LaTeX macros, Unicode letters and plain words meet here, so that ``\\lambda``, ``λ`` and ``lambda`` are one name.
+LaTeX macros, Unicode letters and plain words meet here, so that ``\lambda``, ``λ`` and ``lambda`` are one name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
-GREEK = (
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
-    "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
-    "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega",
-)  # fmt: skip
 
+def listed(words: str) -> tuple[str, ...]:
+    """Words of a table, written in a line."""
+    return tuple(words.split())
+
+
+def _by_word(groups: Mapping[str, str]) -> Mapping[str, str]:
+    """``{"REL": "le leq"}`` -> ``{"le": "REL", "leq": "REL"}``."""
+    return MappingProxyType({word: kind for kind, words in groups.items() for word in words.split()})
+
+
+GREEK = listed(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+)
 _GREEK_LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", GREEK, strict=True))
 
-NAMES = MappingProxyType(
-    {name: name for name in GREEK}
+_OTHER_NAMES = listed("ell partial nabla hbar dagger perp emptyset diag star Re Im Tr square")
+NAMES: Mapping[str, str] = MappingProxyType(
+    {name: name for name in GREEK + _OTHER_NAMES}
     | {"var" + name: name for name in ("epsilon", "theta", "phi", "rho", "sigma", "kappa", "pi")}
-    | {"ell": "ell", "infty": "oo", "partial": "partial", "nabla": "nabla", "top": "T", "intercal": "T", "dagger": "dagger",
-       "perp": "perp", "hbar": "hbar", "bot": "perp", "imath": "i", "jmath": "j", "Tr": "Tr", "tr": "Tr", "diag": "diag",
-       "trace": "Tr", "lvertpsi": "psi", "emptyset": "emptyset", "square": "square", "Box": "square", "top}": "T",
-       "Re": "Re", "Im": "Im", "star": "star", "ast": "star"}
-)  # fmt: skip
-"""LaTeX macro (without backslash) -> the name it is. All but the single letters are also words of plain text."""
+    | {"infty": "oo", "top": "T", "intercal": "T", "bot": "perp", "imath": "i", "jmath": "j", "ast": "star"}
+    | {"tr": "Tr", "trace": "Tr", "Box": "square"}
+)
+"""LaTeX macro, without its backslash -> the name it is."""
 
-UNICODE = MappingProxyType(
-    {letter: (name,) for letter, name in _GREEK_LETTERS.items()}
-    | {"ϵ": ("epsilon",), "ϑ": ("theta",), "ϕ": ("phi",), "ℓ": ("ell",), "∂": ("partial",), "∇": ("nabla",), "∞": ("oo",)}
+UNICODE: Mapping[str, str] = MappingProxyType(
+    {
+        **_GREEK_LETTERS,
+        "ϵ": "epsilon",
+        "ϑ": "theta",
+        "ϕ": "phi",
+        "ℓ": "ell",
+        "∂": "partial",
+        "∇": "nabla",
+        "∞": "oo",
+        "⊤": "T",
+    }
 )
 """Unicode letter -> name."""
 
 FUNCTIONS = frozenset(
-    {"exp", "log", "ln", "sin", "cos", "tan", "sinh", "cosh", "tanh", "coth", "cot", "sec", "csc", "arcsin", "arccos", "arctan",
-     "arctanh", "artanh", "arccosh", "arcosh", "arcsinh", "arsinh", "atanh", "acosh", "asinh", "asin", "acos", "atan", "sech", "csch",
-     "sinc", "sign", "sgn", "max", "min", "det", "erf", "expm", "logm"}
-)  # fmt: skip
+    listed(
+        "exp log ln sin cos tan sinh cosh tanh coth cot sec csc sech csch erf arcsin arccos arctan arcsinh arccosh "
+        "arctanh arsinh arcosh artanh asin acos atan asinh acosh atanh sinc sign sgn max min det expm logm"
+    )
+)
 """Functions that are applied by writing them, with or without brackets."""
 
-WORDS = MappingProxyType(
-    {name: name for name in GREEK}
-    | {"Tr": "Tr", "tr": "Tr", "diag": "diag", "trace": "Tr", "nabla": "nabla", "partial": "partial", "grad": "nabla",
-       "infinity": "oo", "oo": "oo", "lr": "eta", "learning_rate": "eta", "weight_decay": "lambda", "momentum": "beta",
-       "dampening": "alpha", "lam": "lambda", "otherwise": "otherwise", "theta_dot": "theta_dot", "inner": "inner",
-       "norm": "norm", "abs": "abs", "Var": "Var", "Cov": "Cov", "softmax": "softmax", "BN": "BN", "ReLU": "ReLU"}
-)  # fmt: skip
+WORDS: Mapping[str, str] = MappingProxyType(
+    {name: name for name in GREEK + listed("diag nabla partial otherwise oo inner norm abs")}
+    | {"Tr": "Tr", "tr": "Tr", "trace": "Tr", "grad": "nabla", "infinity": "oo", "lam": "lambda"}
+    | {"lr": "eta", "learning_rate": "eta", "weight_decay": "lambda", "momentum": "beta", "dampening": "alpha"}
+    | {name: name for name in ("Var", "Cov", "softmax", "BN", "ReLU")}
+)
 """Words of plain text that are one name; any other word is its letters, multiplied."""
 
-PROSE = frozenset({"if", "for", "when", "then", "else", "hence", "thus", "translation", "scale", "rescale"})
-"""Bare words that say nothing which is checked. In ``\\text{…}`` every word that is no name is prose."""
+PROSE = frozenset({"then", "else", "hence", "thus", "translation", "scale", "rescale"})
+r"""Bare words that say nothing which is checked. In ``\text{…}`` every word that is no name is prose."""
 
-SEPARATORS = frozenset({"and", "where", "with"})
-"""Words between two statements."""
+SEPARATORS = frozenset({"and", "where", "with", "if", "for", "when"})
+"""Words between two statements, one of which may say where the other holds."""
 
-ACCENTS = MappingProxyType(
-    {"dot": "dot", "ddot": "ddot", "dddot": "dddot", "tilde": "tilde", "widetilde": "tilde", "hat": "hat", "widehat": "hat",
-     "bar": "bar", "overline": "bar", "vec": "", "mathbf": "", "boldsymbol": "", "bm": "", "mathrm": "", "mathcal": "",
-     "mathit": "", "mathsf": "", "mathbb": "", "operatorname": "", "text": "", "textbf": "", "textit": "", "textrm": "",
-     "mathfrak": "", "mathscr": "", "underline": "", "check": "check", "breve": "breve", "mathop": "", "boxed": "",
-     "cancel": "cancel", "mathtt": "", "mbox": "", "pmb": "", "emph": "", "ensuremath": "", "displaystyle": "-"}
-)  # fmt: skip
-"""Macro of one argument -> accent; ``""`` for fonts, which are ignored."""
+FONTS = frozenset(
+    listed(
+        "vec mathbf boldsymbol bm mathrm mathcal mathit mathsf mathbb operatorname text textbf textit textrm mathfrak "
+        "mathscr underline mathop boxed mathtt mbox pmb emph ensuremath"
+    )
+)
+"""Macros about the look of what they enclose."""
+
+ACCENTS = _by_word({"dot": "dot", "ddot": "ddot", "dddot": "dddot", "tilde": "tilde widetilde", "hat": "hat widehat",
+                    "bar": "bar overline", "check": "check", "breve": "breve", "cancel": "cancel"})  # fmt: skip
+"""Macro of one argument -> accent."""
 
 IGNORED = frozenset(
-    {"left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl", "Biggr",
-     "bigm", "Bigm", ",", ";", ":", "!", " ", ">", "quad", "qquad", "displaystyle", "textstyle", "limits", "nolimits", "nonumber",
-     "notag", "/", "thinspace", "scriptstyle", "hspace", "enspace", "bm@", "vphantom", "hfill", "medspace", "negthinspace",
-     "strut", "mathstrut", "allowbreak", "noindent"}
-)  # fmt: skip
-"""Macros about the look of a formula."""
+    listed(
+        "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm quad qquad displaystyle "
+        "textstyle scriptstyle limits nolimits nonumber notag thinspace medspace negthinspace enspace hfill strut mathstrut "
+        "allowbreak noindent , ; : ! > /"
+    )
+) | {" "}
+"""Macros about the spacing and size of a formula."""
 
-SYMBOLS = MappingProxyType(
-    {"cdot": "TIMES", "times": "TIMES", "odot": "ODOT", "circ": "ODOT", "otimes": "ODOT", "pm": "PM", "mp": "PM",
-     "le": "REL", "leq": "REL", "leqslant": "REL", "ge": "REL", "geq": "REL", "geqslant": "REL", "lt": "REL", "gt": "REL",
-     "ne": "REL", "neq": "REL", "ll": "REL", "gg": "REL", "equiv": "EQ", "approx": "EQ", "simeq": "EQ", "coloneqq": "EQ",
-     "triangleq": "EQ", "doteq": "EQ", "to": "REL", "rightarrow": "REL", "mapsto": "REL", "longmapsto": "REL", "longrightarrow": "REL",
-     "in": "REL", "sim": "REL", "propto": "REL", "succ": "REL", "implies": "SEMI", "Rightarrow": "SEMI", "iff": "SEMI",
-     "succeq": "REL", "Longrightarrow": "SEMI", "Leftrightarrow": "SEMI", "wedge": "SEMI", "land": "SEMI", "subset": "REL",
-     "langle": "LANGLE", "rangle": "RANGLE", "frac": "FRAC", "dfrac": "FRAC", "tfrac": "FRAC", "cfrac": "FRAC", "sqrt": "SQRT",
-     "int": "BIG", "sum": "BIG", "prod": "BIG", "bigl|": "LBAR", "lvert": "LBAR", "rvert": "RBAR", "lVert": "LBAR", "rVert": "RBAR",
-     "vert": "BAR", "Vert": "BAR", "|": "DBAR", "{": "LPAR", "}": "RPAR", "lbrace": "LPAR", "rbrace": "RPAR", "lbrack": "LPAR",
-     "rbrack": "RPAR", "ldots": "DOTS", "cdots": "DOTS", "dots": "DOTS", "dotsb": "DOTS", "colon": "COLON", "mid": "BAR",
-     "lim": "BIG", "oint": "BIG", "div": "SLASH", "lparen": "LPAR", "rparen": "RPAR", "underbrace": "UNDERBRACE", "prime": "PRIME"}
-)  # fmt: skip
+SYMBOLS = _by_word({
+    "TIMES": "cdot times", "ODOT": "odot circ otimes", "PM": "pm mp", "SLASH": "div",
+    "EQ": "equiv approx simeq coloneqq triangleq doteq",
+    "REL": "le leq leqslant ge geq geqslant lt gt ne neq ll gg to rightarrow mapsto longmapsto longrightarrow in sim propto "
+           "succ succeq subset",
+    "SEMI": "implies Rightarrow iff Longrightarrow Leftrightarrow wedge land",
+    "LANGLE": "langle", "RANGLE": "rangle", "FRAC": "frac dfrac tfrac cfrac", "SQRT": "sqrt", "BIG": "int oint sum prod lim",
+    "LBAR": "lvert lVert", "RBAR": "rvert rVert", "BAR": "vert Vert mid", "DBAR": "|", "COLON": "colon",
+    "LPAR": "{ lbrace lbrack lparen", "RPAR": "} rbrace rbrack rparen", "DOTS": "ldots cdots dots dotsb", "PRIME": "prime",
+    "UNDERBRACE": "underbrace overbrace",
+})  # fmt: skip
 """Macro -> terminal of the grammar."""
 
-CHARACTERS = MappingProxyType(
-    {"+": "PLUS", "-": "MINUS", "−": "MINUS", "–": "MINUS", "*": "TIMES", "·": "TIMES", "×": "TIMES", "⋅": "TIMES", "∙": "TIMES",
-     "⊙": "ODOT", "∘": "ODOT", "±": "PM", "∓": "PM", "/": "SLASH", "^": "CARET", "_": "UNDER", "'": "PRIME", "′": "PRIME", "’": "PRIME", "=": "EQ",
-     "≈": "EQ", "≡": "EQ", "<": "REL", ">": "REL", "≤": "REL", "≥": "REL", "≠": "REL", "→": "REL", "∈": "REL", "≪": "REL",
-     "≫": "REL", "↦": "REL", "(": "LPAR", ")": "RPAR", "[": "LPAR", "]": "RPAR", "{": "LBRACE", "}": "RBRACE", "⟨": "LANGLE",
-     "⟩": "RANGLE", "〈": "LANGLE", "〉": "RANGLE", ",": "COMMA", ";": "SEMI", "|": "BAR", "∣": "BAR", "‖": "DBAR", "∥": "DBAR",
-     "√": "SQRT", "∫": "BIG", "∑": "BIG", "∏": "BIG", "…": "DOTS", "⋯": "DOTS", "&": "AMP", ":": "COLON", "⊤": "NAME"}
-)  # fmt: skip
+CHARACTERS = _by_word({
+    "PLUS": "+", "MINUS": "- − –", "TIMES": "* · × ⋅ ∙", "ODOT": "⊙ ∘", "PM": "± ∓", "SLASH": "/", "CARET": "^",
+    "UNDER": "_", "PRIME": "' ′ ’", "EQ": "= ≈ ≡", "REL": "< > ≤ ≥ ≠ → ∈ ≪ ≫ ↦", "LPAR": "( [", "RPAR": ") ]", "LBRACE": "{",
+    "RBRACE": "}", "LANGLE": "⟨ 〈", "RANGLE": "⟩ 〉", "COMMA": ",", "SEMI": ";", "BAR": "| ∣", "DBAR": "‖ ∥", "SQRT": "√",
+    "BIG": "∫ ∑ ∏", "DOTS": "… ⋯", "AMP": "&", "COLON": ":",
+})  # fmt: skip
 """Character -> terminal of the grammar."""
 
 SUPERSCRIPTS = MappingProxyType(dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿᵗᵀ", [*"0123456789-+nt", "T"], strict=True)))
 SUBSCRIPTS = MappingProxyType(dict(zip("₀₁₂₃₄₅₆₇₈₉₋₊ₙ", [*"0123456789-+n"], strict=True)))
 
-BIG_KINDS = MappingProxyType(
-    {"int": "int", "oint": "int", "∫": "int", "sum": "sum", "∑": "sum", "prod": "prod", "∏": "prod", "lim": "lim"}
-)
+BIG_KINDS = _by_word({"int": "int oint ∫", "sum": "sum ∑", "prod": "prod ∏", "lim": "lim"})
 """How a large operator may be written -> which it is."""
 
-ALIGNED = frozenset(
-    {"aligned", "align", "align*", "split", "gather", "gathered", "equation", "equation*", "eqnarray", "multline"}
-)
-TABLES = MappingProxyType(
-    {"cases": "cases", "dcases": "cases", "rcases": "cases", "pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix",
-     "vmatrix": "matrix", "smallmatrix": "matrix", "array": "matrix"}
-)  # fmt: skip
+ALIGNED = frozenset(listed("aligned align align* split gather gathered equation equation* eqnarray multline"))
+TABLES = _by_word({"cases": "cases dcases rcases", "matrix": "pmatrix bmatrix matrix vmatrix smallmatrix array"})
+"""Environments whose rows belong together; those of ``ALIGNED`` are lines of their own."""

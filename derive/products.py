@@ -112,7 +112,7 @@ def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
         raise MeaningError("a number too large to hold")
     if height(base) + height(exponent) > 3:
         raise MeaningError("powers of powers of powers")
-    if base == 0 and exponent.is_number and exponent.is_negative:
+    if base.is_zero and exponent.is_number and exponent.is_negative:
         raise MeaningError("division by 0")
     if base.is_Pow and base.exp == sp.S.Half and exponent == 2:
         return base.base
@@ -135,3 +135,43 @@ def evaluated(value: Quantity, variable: sp.Expr, at: sp.Expr) -> Quantity:
         first = [d for d in value.atoms(sp.Derivative) if d.derivative_count == 1]
         value = value.xreplace({d: sp.Function(f"{d.expr.func.__name__}'", real=True)(0) for d in first})
     return value.subs(variable, at)
+
+
+def folded(values: list[Quantity]) -> Quantity:
+    """Right to left, so that an operator meets the whole of what stands on its right."""
+    found = values[-1]
+    for value in reversed(values[:-1]):
+        found = multiply(value, found)
+    return found
+
+
+def added(left: Quantity, right: Quantity) -> Quantity:
+    """The sum of two quantities of one kind; a number beside a matrix is a multiple of the identity."""
+    if isinstance(left, sp.Expr) and isinstance(right, sp.Expr):
+        return left + right
+    if left == 0 or right == 0:
+        return right if left == 0 else left
+    if isinstance(left, Linear) and isinstance(right, Linear):
+        return left.plus(right)
+    if isinstance(left, Differential) or isinstance(right, Differential):
+        return _add_operators(left, right)
+    matrix = next((v for v in (left, right) if isinstance(v, Linear) and not v.closed), None)
+    number = next((v for v in (left, right) if isinstance(v, sp.Expr)), None)
+    if matrix is not None and number is not None:
+        return matrix.plus(Linear({(("I",), t): number}, closed=False))
+    raise MeaningError("a scalar and a vector are added")
+
+
+def _differential(value: Quantity) -> Differential:
+    if isinstance(value, Differential):
+        return value
+    if isinstance(value, sp.Expr):
+        return Differential({0: value})
+    raise MeaningError("a vector and an operator are added")
+
+
+def _add_operators(left: Quantity, right: Quantity) -> Differential:
+    one, other = _differential(left), _differential(right)
+    variable = one.variable if set(one.coefficients) != {0} else other.variable
+    orders = {*one.coefficients, *other.coefficients}
+    return Differential({k: one.coefficients.get(k, 0) + other.coefficients.get(k, 0) for k in orders}, variable)

@@ -1,8 +1,8 @@
 """What a formula's parts may be: scalars (SymPy), vectors and matrices as words, and operators that differentiate.
 
-A word is a tuple of letters: ``("H", "g")`` is the Hessian applied to the gradient, ``("A:A1", "theta")`` the block θ_A1 of the
-parameters. Two vectors pair to a scalar function of time, ``theta.A.theta`` for |θ_A|². All matrices but G are symmetric, blocks
-are disjoint, and L has as many derivatives as are taken.
+A word is a tuple of letters: ``("H", "g")`` is the Hessian applied to the gradient, ``("A:A1", "theta")`` the block θ_A1
+of the parameters. Two vectors pair to a scalar function of time, ``theta.A.theta`` for |θ_A|². All matrices but G are
+symmetric, blocks are disjoint, and L has as many derivatives as are taken.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Landau:
     size: sp.Expr
 
 
-Quantity = sp.Expr | Linear | Differential | Landau
+Quantity = Any
+"""A SymPy scalar, a :class:`Linear`, a :class:`Differential` or a :class:`Landau`."""
 
 
 def letter(name: str, time: sp.Expr = t, *, closed: bool = True, block: str | None = None) -> Linear:

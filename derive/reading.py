@@ -1,36 +1,39 @@
 """From how a formula is written to what it says: nodes become quantities, by the vocabulary of what it is held against.
 
-One method for each kind of node. Every choice that the text leaves open is recorded as an assumption; what has no meaning here is
-refused with its place.
+One method for each kind of node. Every choice that the text leaves open is recorded as an assumption; what has no meaning
+here is refused with its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from derive import formula_tree as tree
 from derive import quantities as qu
 from derive.formula_tokens import FormulaError
 from derive.letters import Letters
-from derive.products import evaluated, multiply, raised, transposed
+from derive.notation import listed
+from derive.operators import Operators
+from derive.products import added, evaluated, folded, multiply, raised, transposed
 from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
 from derive.symbols import past
-from derive.symbols import time as t
 from derive.vocabulary import Vocabulary
 
 MAX_NODES = 6000
 
+_ARCS = {"sin": "asin", "cos": "acos", "tan": "atan", "sinh": "asinh", "cosh": "acosh", "tanh": "atanh"}
+INVERSE = {name: getattr(sp, inverse) for name, inverse in _ARCS.items()}
 FUNCTIONS: dict[str, Callable[..., sp.Expr]] = {
-    "exp": sp.exp, "log": sp.log, "ln": sp.log, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "sinh": sp.sinh, "cosh": sp.cosh,
-    "tanh": sp.tanh, "coth": sp.coth, "cot": sp.cot, "sec": sp.sec, "csc": sp.csc, "sech": sp.sech, "csch": sp.csch,
-    "arcsin": sp.asin, "arccos": sp.acos, "arctan": sp.atan, "asin": sp.asin, "acos": sp.acos, "atan": sp.atan,
-    "arctanh": sp.atanh, "artanh": sp.atanh, "atanh": sp.atanh, "arcsinh": sp.asinh, "arsinh": sp.asinh, "asinh": sp.asinh,
-    "arccosh": sp.acosh, "arcosh": sp.acosh, "acosh": sp.acosh, "erf": sp.erf,
-}  # fmt: skip
-INVERSE = {"sin": sp.asin, "cos": sp.acos, "tan": sp.atan, "sinh": sp.asinh, "cosh": sp.acosh, "tanh": sp.atanh}
+    name: getattr(sp, name) for name in listed("exp log sin cos tan sinh cosh tanh coth cot sec csc sech csch erf")
+}
+FUNCTIONS |= {"ln": sp.log} | {f"arc{name}": inverse for name, inverse in INVERSE.items()}
+FUNCTIONS |= {f"ar{name}": inverse for name, inverse in INVERSE.items() if name.endswith("h")}
+FUNCTIONS |= {inverse: getattr(sp, inverse) for inverse in _ARCS.values()}
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Reader:
     others: list[list[tuple[sp.Expr, str, sp.Expr]]] = field(default_factory=list)
     dropped: list[sp.Expr] = field(default_factory=list)
     clock: sp.Expr | None = None
+    continued: bool = False
+    summed: str = ""
 
     @property
     def now(self) -> sp.Expr:
@@ -85,6 +90,15 @@ class Reader:
         except MeaningError as error:
             raise self.fail(str(error), node) from None
 
+    def tried(self, node: tree.Node) -> Quantity | None:
+        """What a node says, or None if it has no meaning; nothing of a failed attempt stays."""
+        kept = self.vocabulary, self.clock, self.summed, list(self.assumptions)
+        try:
+            return self.read(node)
+        except (FormulaError, MeaningError):
+            self.vocabulary, self.clock, self.summed, self.assumptions[:] = kept
+            return None
+
     def scalar(self, node: tree.Node) -> sp.Expr:
         """What a node says, which must be a number or a function of time."""
         value = self.read(node)
@@ -105,13 +119,12 @@ class Reader:
         if isinstance(base, tree.Name | tree.Accented | tree.Number) or _is_letter(base):
             return Letters(self).read(node)
         if isinstance(base, tree.Bars):
-            return self._norm(base, node.sup, node.sub)
-        if isinstance(base, tree.Group) and node.sub is None and not node.primes:
+            return self._primed(self._norm(base, node.sup, node.sub), node)
+        if isinstance(base, tree.Group) and node.sub is None and not (node.primes and node.sup):
+            return self._primed(self._raised(self.read(base), node), node)
+        plain = isinstance(base, tree.Call | tree.Root | tree.Fraction | tree.Angle | tree.Rows) and not node.primes
+        if plain and node.sub is None:
             return self._raised(self.read(base), node)
-        if isinstance(base, tree.Call | tree.Root | tree.Fraction | tree.Angle | tree.Rows) and node.sub is None:
-            return self._raised(self.read(base), node)
-        if isinstance(base, tree.Group) and node.primes and node.sub is None and node.sup is None:
-            return multiply(Differential({node.primes: sp.S.One}), self.read(base))
         raise self.fail("these scripts have no meaning here", node)
 
     def _raised(self, base: Quantity, node: tree.Scripted) -> Quantity:
@@ -119,7 +132,22 @@ class Reader:
             return base
         if isinstance(node.sup, tree.Name) and node.sup.text == "T":
             return transposed(base)
+        if isinstance(base, Linear) and set(base.terms.values()) == {1} and [w for w, _ in base.terms] == [("Sigma",)]:
+            return self._factor(base, node)
         return raised(base, self.scalar(node.sup))
+
+    def _factor(self, covariance: Linear, node: tree.Scripted) -> Quantity:
+        """Σ^{1/2} as a factor G of Σ = GGᵀ."""
+        assert node.sup is not None
+        exponent = self.scalar(node.sup)
+        if exponent != sp.S.Half:
+            return raised(covariance, exponent)
+        self.assume("Σ^{1/2} read as a factor G with GGᵀ = Σ")
+        return covariance.mapped(lambda word, time: (("G",), time))
+
+    def _primed(self, value: Quantity, node: tree.Scripted) -> Quantity:
+        """Primes behind a bracket or a norm: the rate of the whole."""
+        return multiply(Differential({node.primes: sp.S.One}), value) if node.primes else value
 
     def _accented(self, node: tree.Accented) -> Quantity:
         return Letters(self).read(tree.Scripted(node, None, None, 0, at=node.at))
@@ -131,6 +159,7 @@ class Reader:
         for term, sign in zip(node.terms, node.signs, strict=True):
             if isinstance(term, tree.Name) and term.text in ("…", "...", "cdots", "ldots", "dots", "dotsb", "⋯"):
                 self.assume("dots read as terms of higher order, not checked")
+                self.continued = True
                 continue
             value = self.read(term)
             factor = {"+": 1, "-": -1, "±": self.sign, "∓": -self.sign}[sign]
@@ -138,7 +167,7 @@ class Reader:
                 self.dropped.append(value.size)
                 continue
             value = multiply(sp.Integer(factor), value)
-            found = value if found is None else _sum(found, value)
+            found = value if found is None else added(found, value)
         return sp.S.Zero if found is None else found
 
     def _product(self, node: tree.Product) -> Quantity:
@@ -157,12 +186,12 @@ class Reader:
         i = 0
         while i < len(factors):
             if isinstance(factors[i], tree.Big):
-                value, taken = self._big(factors, signs, i), len(factors) - i
+                value, taken = self._large(factors, signs, i), len(factors) - i
             else:
-                value, taken = Letters(self).bound(factors, signs, i)
+                value, taken = Operators(self).bound(factors, signs, i)
             values.append(self._inverted(value, factors[i]) if signs[i] == "/" else value)
             i += taken
-        return _folded(values)
+        return folded(values)
 
     def _inverted(self, value: Quantity, node: tree.Node) -> sp.Expr:
         if not isinstance(value, sp.Expr):
@@ -172,7 +201,7 @@ class Reader:
         return 1 / value
 
     def _fraction(self, node: tree.Fraction) -> Quantity:
-        derivative = Letters(self).derivative(node)
+        derivative = Operators(self).derivative(node)
         if derivative is not None:
             return derivative
         return multiply(1 / self._divisor(node.denominator), self.read(node.numerator))
@@ -233,10 +262,10 @@ class Reader:
         if sub is not None and not (isinstance(sub, tree.Number) and sub.text == "2"):
             raise self.fail("a norm other than the Euclidean has no meaning here", sub)
         exponent = sp.S.One if power is None else self.scalar(power)
+        if isinstance(value, sp.Expr):
+            return raised(sp.sqrt(raised(value, sp.Integer(2))) if exponent % 2 else value, exponent)
         if isinstance(value, Linear) and value.closed:
             return raised(qu.pair(self.moved(value), self.moved(value)), exponent / 2)
-        if isinstance(value, sp.Expr):
-            return raised(sp.sqrt(value**2) if exponent % 2 else value, exponent)
         raise self.fail("expected a vector or a number between the bars", node)
 
     def _homogeneous(self, value: Linear, power: tree.Node | None) -> Quantity:
@@ -249,7 +278,7 @@ class Reader:
 
     def moved(self, vector: Linear) -> Linear:
         """θ_{n+1} − θ_n as the step −ηd_n, and a whole vector as its block where there is one block."""
-        return Letters(self).step_taken(vector)
+        return Operators(self).step_taken(vector)
 
     def _angle(self, node: tree.Angle) -> Quantity:
         left, right = (self._vector(side) for side in (node.left, node.right))
@@ -265,7 +294,10 @@ class Reader:
 
     # --- large operators ---
 
-    def _big(self, factors: Sequence[tree.Node], signs: Sequence[str], i: int) -> Quantity:
+    def _big(self, node: tree.Big) -> Quantity:
+        return self._large([node], [" "], 0)
+
+    def _large(self, factors: Sequence[tree.Node], signs: Sequence[str], i: int) -> Quantity:
         head = factors[i]
         assert isinstance(head, tree.Big)
         rest, kept = list(factors[i + 1 :]), list(signs[i + 1 :])
@@ -293,12 +325,34 @@ class Reader:
 
     def _sum(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
         lower = head.lower
-        if not (isinstance(lower, tree.Relation) and isinstance(lower.sides[0], tree.Name)) or head.upper is None:
+        if isinstance(lower, tree.Name):
+            return self._over_parameters(lower.text, rest, signs, head)
+        if not (isinstance(lower, tree.Relation) and isinstance(lower.sides[0], tree.Name)):
             raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
-        start, stop = self.scalar(lower.sides[1]), self.scalar(head.upper)
+        if lower.signs[1] in ("in", "∈") and head.upper is None:
+            return self._over_parameters(lower.sides[0].text, rest, signs, head)
+        start, stop = self._limits(lower, head)
         index = sp.Symbol("i", integer=True, nonnegative=True)
         body = self._bound_body(rest, signs, lower.sides[0].text, index, head)
         return sp.Sum(body, (index, start, stop))
+
+    def _limits(self, lower: tree.Relation, head: tree.Big) -> tuple[sp.Expr, sp.Expr]:
+        if head.upper is None and lower.signs[1] in ("<", "lt"):
+            return sp.S.Zero, self.scalar(lower.sides[1]) - 1
+        if head.upper is None or lower.signs[1] != "=":
+            raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
+        return self.scalar(lower.sides[1]), self.scalar(head.upper)
+
+    def _over_parameters(self, index: str, rest: list[tree.Node], signs: list[str], head: tree.Node) -> sp.Expr:
+        """Σ_i θ_i as ⟨θ, 1⟩ and Σ_i θ_i² as |θ|²."""
+        kept, self.summed = self.summed, index
+        value: Any = self._factors(rest, [" ", *signs[1:]]) if rest else sp.S.Zero
+        self.summed = kept
+        total: Any = qu.pair(value, Letters(self).ones(None)) if isinstance(value, Linear) and value.closed else value
+        if not isinstance(total, sp.Expr) or not total.atoms(AppliedUndef):
+            raise self.fail(f"expected a sum over the parameters, as in \\sum_{index} \\theta_{index}", head)
+        self.assume(f"the sum over {index} read as one over all parameters of the block")
+        return total
 
     def _bound_body(
         self, nodes: list[tree.Node], signs: list[str], name: str, variable: sp.Symbol, head: tree.Node
@@ -322,7 +376,7 @@ class Reader:
         if node.kind != "cases":
             raise self.fail("a matrix has no meaning here", node)
         rows = [(row[0], row[1] if len(row) > 1 else None) for row in node.rows]
-        regimes = [self._condition(condition) for _, condition in rows]
+        regimes = [self.condition(condition) for _, condition in rows]
         chosen = min(self.branch, len(rows) - 1)
         if regimes[chosen] is None:
             self.others = [regime for regime in regimes if regime]
@@ -330,7 +384,7 @@ class Reader:
             self.conditions.extend(regimes[chosen] or [])
         return self.read(rows[chosen][0])
 
-    def _condition(self, node: tree.Node | None) -> list[tuple[sp.Expr, str, sp.Expr]] | None:
+    def condition(self, node: tree.Node | None) -> list[tuple[sp.Expr, str, sp.Expr]] | None:
         """The inequalities of a row, or None for "otherwise"."""
         if node is None or isinstance(node, tree.Name):
             return None
@@ -341,12 +395,17 @@ class Reader:
         return list(zip(sides, signs, sides[1:], strict=False))
 
 
-_COMPARISONS = {"lt": "<", "gt": ">", "le": "<=", "leq": "<=", "leqslant": "<=", "≤": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=",
-                "≥": ">=", "ne": "!=", "neq": "!=", "≠": "!=", "ll": "<", "gg": ">", "≪": "<", "≫": ">", "==": "="}  # fmt: skip
+_COMPARISONS = {"==": "="} | {
+    word: sign
+    for sign, words in (
+        ("<", "lt ll ≪"), (">", "gt gg ≫"), ("<=", "le leq leqslant ≤"), (">=", "ge geq geqslant ≥"), ("!=", "ne neq ≠"),
+    )
+    for word in listed(words)
+}  # fmt: skip
 
 
 def _is_letter(node: tree.Node) -> bool:
-    """Braces or a bar around one letter, as in {\\theta}_A."""
+    r"""Braces or a bar around one letter, as in {\theta}_A."""
     single = isinstance(node, tree.Group) and node.bracket == "{" and len(node.items) == 1
     return single and isinstance(node.items[0], tree.Name | tree.Scripted | tree.Accented)  # type: ignore[attr-defined]
 
@@ -365,42 +424,3 @@ def _derivatives_joined(factors: list[tree.Node], signs: list[str]) -> tuple[lis
             joined = tree.Fraction(top, bottom, at=factors[0].at)
             return [joined, *factors[j + 2 :]], [signs[0], *signs[j + 2 :]]
     return factors, signs
-
-
-def _folded(values: list[Quantity]) -> Quantity:
-    """Right to left, so that an operator meets the whole of what stands on its right."""
-    found = values[-1]
-    for value in reversed(values[:-1]):
-        found = multiply(value, found)
-    return found
-
-
-def _sum(left: Quantity, right: Quantity) -> Quantity:
-    if isinstance(left, sp.Expr) and isinstance(right, sp.Expr):
-        return left + right
-    if left == 0 or right == 0:
-        return right if left == 0 else left
-    if isinstance(left, Linear) and isinstance(right, Linear):
-        return left.plus(right)
-    if isinstance(left, Differential) or isinstance(right, Differential):
-        return _add_operators(left, right)
-    matrix = next((v for v in (left, right) if isinstance(v, Linear) and not v.closed), None)
-    number = next((v for v in (left, right) if isinstance(v, sp.Expr)), None)
-    if matrix is not None and number is not None:
-        return matrix.plus(Linear({(("I",), t): number}, closed=False))
-    raise MeaningError("a scalar and a vector are added")
-
-
-def _differential(value: Quantity) -> Differential:
-    if isinstance(value, Differential):
-        return value
-    if isinstance(value, sp.Expr):
-        return Differential({0: value})
-    raise MeaningError("a vector and an operator are added")
-
-
-def _add_operators(left: Quantity, right: Quantity) -> Differential:
-    one, other = _differential(left), _differential(right)
-    variable = one.variable if set(one.coefficients) != {0} else other.variable
-    orders = {*one.coefficients, *other.coefficients}
-    return Differential({k: one.coefficients.get(k, 0) + other.coefficients.get(k, 0) for k in orders}, variable)

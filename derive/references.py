@@ -39,6 +39,8 @@ class Claim:
         Where it is claimed: the regime of its row of cases.
     dropped
         The sizes of its O(…) terms.
+    continued
+        Whether it ends in dots.
     """
 
     left: Quantity | None
@@ -46,6 +48,7 @@ class Claim:
     conditions: tuple[Condition, ...] = ()
     excluded: tuple[tuple[Condition, ...], ...] = ()
     dropped: tuple[sp.Expr, ...] = ()
+    continued: bool = False
     assumptions: tuple[str, ...] = ()
 
     @property

@@ -46,7 +46,8 @@ def _rate(derivative: sp.Derivative) -> sp.Symbol:
 
 
 def _function(f: AppliedUndef) -> str:
-    name, when = f.func.__name__, f.args[0]
+    """The name of a pairing as it is written, with its time unless that is t or n."""
+    name, when = str(f.func.__name__), f.args[0]
     initial = name.endswith("'") and when == 0 and name.split(".")[-1] in ("theta'", "one'")
     pieces = (name[:-1] if initial else name).split(".")
     at = "" if when in (t, n) else f"({when})"

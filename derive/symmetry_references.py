@@ -8,7 +8,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from derive import quantities as qu
-from derive.charge_references import blocks_of, in_blocks, weights_of
+from derive.charge_blocks import blocks_of, in_blocks, weights_of
 from derive.comparison import Fact
 from derive.quantities import Linear
 from derive.references import Claim, ClaimError, Reference, applied, reference

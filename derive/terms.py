@@ -1,7 +1,7 @@
 """A statement as a sum of terms: what stands in it (charges, drives, words) -> the coefficient in front.
 
-Two statements are compared coefficient by coefficient, so that the term that differs has a name. Integrals and sums are brought to
-one variable, and the kernel in front of a drive is the coefficient of the drive's integral.
+Two statements are compared coefficient by coefficient, so that the term that differs has a name. Integrals and sums are
+brought to one variable, and the kernel in front of a drive is the coefficient of the drive's integral.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _ACCUMULATED = (sp.Integral, sp.Sum)
 def terms_of(value: Quantity) -> Terms:
     """The terms of a quantity.
 
+    >>> from derive.symbols import time as t
     >>> Q = sp.Function("Q")
     >>> terms_of(2 * t * Q(t) + Q(t).diff(t))
     {((Derivative(Q(t), t), 1),): 1, ((Q(t), 1),): 2*t}

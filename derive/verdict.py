@@ -17,8 +17,8 @@ Evidence = Literal["symbolic proof", "numeric evidence", "undecided"]
 class Difference:
     """The first term in which a claim differs: as claimed and as it should be, both in the claim's own scale and side.
 
-    ``claimed`` is 0 for a term that is missing, ``correct`` for one that should not be there. ``term`` is what the coefficients
-    stand before: a charge, the integral of a drive, a word.
+    ``claimed`` is 0 for a term that is missing, ``correct`` for one that should not be there. ``term`` is what the
+    coefficients stand before: a charge, the integral of a drive, a word.
     """
 
     claimed: sp.Expr

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a formula is easier to read on one line)
 """The displayed formulas of Kunin et al. 2021, sections 3–6 and appendices A–I, in ordinary LaTeX: label -> formula.
 
 Transcribed by hand, signs as the paper prints them (appendix F's included).

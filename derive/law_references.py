@@ -1,4 +1,4 @@
-"""Readings of what is said about charges: laws, solutions, Itô laws and discrete laws.
+"""Readings of what is said about charges in continuous time: laws, solutions, Itô laws.
 
 A claim may speak of Q, q(t) and k(t), or of the norms and sums they stand for: |θ_A|², |g_A1|² − |g_A2|², ⟨θ_A, 1⟩.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import sympy as sp
@@ -14,75 +15,21 @@ from sympy.core.function import AppliedUndef
 
 from derive import quantities as qu
 from derive import symbols
+from derive.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
 from derive.comparison import Fact
-from derive.discrete_law import DRIVES, C_n, DiscreteLaw, Q_n, discrete_law
 from derive.law import Law, law
-from derive.modified_equation import UnsupportedError
 from derive.references import Claim, Reference, applied, fact_of, key_of, reference
 from derive.solution import Solution, solve
 from derive.stochastic import ItoLaw, batch_size, noise_form
-from derive.symbols import step as n
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
-from derive.terms import Terms, minus, terms_of
+from derive.terms import minus, terms_of
+from derive.update_rule import UpdateRule
 from derive.vocabulary import Vocabulary, training
 
+_DIVIDED = "the equation being divided by what stands before its highest derivative"
 RATES = (symbols.rate, symbols.damping_rate, symbols.frequency)
 HYPER = frozenset({symbols.lr, symbols.weight_decay, symbols.momentum, symbols.dampening})
-
-
-# --- charges as norms ---
-
-
-def blocks_of(symmetry: Symmetry) -> tuple[str, ...]:
-    """Names of the blocks on which a symmetry acts."""
-    return tuple(x.name.partition("_")[2] or x.name for x in symmetry.coordinates)
-
-
-def weights_of(symmetry: Symmetry) -> tuple[sp.Expr, ...] | None:
-    """The coefficients of the blocks in the charge; None for a charge that mixes blocks."""
-    charge, p = symmetry.charge, symmetry.degree
-    weights = tuple(charge.coeff(x, p) for x in symmetry.coordinates)
-    rest = charge - sum(w * x**p for w, x in zip(weights, symmetry.coordinates, strict=True))
-    return weights if sp.expand(rest) == 0 else None
-
-
-def in_blocks(symmetry: Symmetry) -> dict[str, Callable[..., sp.Expr]]:
-    """Q, q, k, T (and the drives of a step) -> the norms that they stand for."""
-    weights = weights_of(symmetry)
-    if weights is None:
-        return {}
-    pairs = list(zip(blocks_of(symmetry), weights, strict=True))
-
-    def form(left: str, right: str, later: int = 0) -> Callable[..., sp.Expr]:
-        def summed(when: sp.Expr) -> sp.Expr:
-            vectors = (
-                (w, qu.letter(left, when + later, block=b), qu.letter(right, when + later, block=b)) for b, w in pairs
-            )
-            return sp.Add(*(w * qu.pair(u, v) for w, u, v in vectors))
-
-        return summed
-
-    last = "theta" if symmetry.degree == 2 else "one"
-    return {
-        "Q": form("theta", last),
-        "q": form("g", "g"),
-        "k": form("theta'", "theta'"),
-        "T": lambda when: sp.Add(*(w * sp.Function(f"tr.{b}.Sigma", real=True)(when) for b, w in pairs)),
-        "Q'": lambda when: sp.Add(*(w * sp.Function(f"theta.{b}.{last}'", real=True)(when) for b, w in pairs)),
-        "b": form("g", last),
-        "w": form("d", "d"),
-        "v": form("v", "v", 1),
-        "C": form("theta", "v") if last == "theta" else form("v", "one"),
-        "o": form("d", "v"),
-    }
-
-
-def _speaks_of_blocks(claim: Claim) -> bool:
-    return any("." in name for name in claim.functions)
-
-
-# --- laws and solutions ---
 
 
 def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
@@ -93,9 +40,8 @@ def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
     notes = {**base.notes, "Theta": "Θ(t) taken as 1, for t ≥ 0",
              "homogeneous": "the index h read as: the solution without drive",
              "x": "x read as the charge Q", "y": "y read as the charge Q",
-             "f": "f read as the drive, the equation being divided by what stands before its highest derivative",
-             "h": "h read as the time that a step takes, η(1−α)",
-             "G": "G read as the Green's function, the equation being divided by what stands before its highest derivative"}  # fmt: skip
+             "f": f"f read as the drive, {_DIVIDED}", "G": f"G read as the Green's function, {_DIVIDED}",
+             "h": "h read as the time that a step takes, η(1−α)"}  # fmt: skip
     scalars = {**base.scalars, **names, "S": batch_size, "D": symbols.derivative}
     return replace(base, scalars=scalars, functions=functions, matrices=matrices, notes=notes)
 
@@ -126,20 +72,27 @@ def _law_reference(against: Law, solved: Callable[[bool], Solution], label: str 
 def _other_laws(against: Law) -> list[tuple[str, Reference]]:
     """The same law by other choices of the derivation, where they exist."""
     found = []
-    for note, options in (
+    choices: tuple[tuple[str, dict[str, Any]], ...] = (
         ("it holds without the finite step: gradient flow", {"order": 0}),
         ("it keeps the ηλ² that the paper drops (λ is taken as small as η)", {"keep_weight_decay_squared": True}),
         ("it drops ηλ², as the paper does", {"keep_weight_decay_squared": False}),
         ("it is that of the modified flow", {"form": "modified flow"}),
         ("it is that of the modified loss", {"form": "modified loss"}),
-    ):
-        try:
-            other = law(against.symmetry, against.rule, **options)
-        except (UnsupportedError, TypeError, ValueError):
-            continue
-        if other.equation != against.equation:
+    )
+    for note, options in choices:
+        other = _derived(against.symmetry, against.rule, tuple(options.items()))
+        if other is not None and other.equation != against.equation:
             found.append((note, reference(other)))
     return found
+
+
+@cache
+def _derived(symmetry: Symmetry, rule: UpdateRule, options: tuple[tuple[str, Any], ...]) -> Law | None:
+    """A law, derived once; None where there is none."""
+    try:
+        return law(symmetry, rule, **dict(options))
+    except ValueError:
+        return None
 
 
 def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> tuple[Claim, list[Fact]]:
@@ -148,20 +101,18 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
     solution = solved(_has_initial_rate(claim))
     claim = claim.mapped(lambda e: applied(e, _named_functions(against, solution, in_rates)))
     if claim.left == _homogeneous(t):
-        return claim, [
-            _homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {})
-        ]
+        return claim, [_homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if speaks_of_blocks(claim) else {})]
     parts = {"Q_h": lambda when: _started(solution.homogeneous_form if in_rates else solution.homogeneous).subs(t, when)}
     claim = claim.mapped(lambda e: applied(e, parts))
     if not claim.functions & _charges(against.symmetry):
-        named = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+        named = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
         return _with_values(claim, solution).mapped(lambda e: applied(e, named)), []
     if not in_rates:
         claim = _with_values(claim, solution)
     claim = _without_integral_equation(claim)
     if claim.rates == 0:
         claim = _solved_for_charge(_squared(claim), against.symmetry)
-    expand = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+    expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
     claim = claim.mapped(lambda e: applied(e, expand))
     if claim.rates == 0:
         return claim, _solution_facts(solution, in_rates, expand)
@@ -244,7 +195,8 @@ def _without_integral_equation(claim: Claim) -> Claim:
 
 def _squared(claim: Claim) -> Claim:
     """|θ(t)| = … as |θ(t)|² = (…)²."""
-    left, right = claim.left, claim.right
+    left: Any = claim.left
+    right = claim.right
     rooted = isinstance(left, sp.Pow) and left.exp == sp.S.Half and isinstance(left.base, AppliedUndef)
     if not rooted or not isinstance(right, sp.Expr):
         return claim
@@ -253,19 +205,14 @@ def _squared(claim: Claim) -> Claim:
 
 def _solved_for_charge(claim: Claim, symmetry: Symmetry) -> Claim:
     """A bare expression is one for the charge; a charge without argument on the right is its initial value."""
-    charges = {
-        "Q",
-        *(f.func.__name__ for e in [in_blocks(symmetry).get("Q", symbols.charge)(t)] for f in e.atoms(AppliedUndef)),
-    }
-    right = claim.right
+    charges = _charges(symmetry)
+    right: Any = claim.right
     if not isinstance(right, sp.Expr):
         return claim
     if claim.left is None:
-        blocks = _speaks_of_blocks(claim)
-        claim = replace(claim, left=in_blocks(symmetry)["Q"](t) if blocks else symbols.charge(t)).noted(
-            "read as what Q(t) equals"
-        )
-    left = claim.left
+        charge: Any = in_blocks(symmetry)["Q"] if speaks_of_blocks(claim) else symbols.charge
+        claim = replace(claim, left=charge(t)).noted("read as what Q(t) equals")
+    left: Any = claim.left
     alone = isinstance(left, sp.Expr) and left.atoms(AppliedUndef) and all(f.args[0] == t for f in left.atoms(AppliedUndef))
     inside = {f for f in right.atoms(AppliedUndef) if f.func.__name__ in charges and f.args[0] == t}
     given = {f for f in right.atoms(AppliedUndef) if f.func.__name__ in charges and f.args[0] == 0}
@@ -314,7 +261,7 @@ def _ito(against: ItoLaw) -> Reference:
         if noise:
             zero = dict.fromkeys(noise, lambda when: sp.S.Zero)
             claim = claim.mapped(lambda e: applied(e, zero), "the noise is orthogonal to the generator, Gᵀ X = 0")
-        expand = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
+        expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
         claim = claim.mapped(lambda e: applied(e, expand))
         if claim.left is None:
             claim = replace(claim, left=applied(symbols.charge(t), expand).diff(t)).noted("read as what dQ/dt equals")
@@ -324,7 +271,8 @@ def _ito(against: ItoLaw) -> Reference:
         return claim, [fact_of("Itô law", terms_of(equation), *pivots)]
 
     base = training(blocks_of(against.symmetry))
-    vocabulary = replace(base, scalars={**base.scalars, "S": batch_size, "B": batch_size}, vectors={**base.vectors, "mu": "mu"},
+    scalars = {**base.scalars, "S": batch_size, "B": batch_size}
+    vocabulary = replace(base, scalars=scalars, vectors={**base.vectors, "mu": "mu"},
                          functions={**base.functions, "T": noise_form.__name__})  # fmt: skip
     label = f"the Itô law of the {against.symmetry.name} charge"
     full = against.law
@@ -345,153 +293,3 @@ def _with_drift(against: ItoLaw, claim: Claim) -> Claim:
     (paired,) = qu.pair(qu.letter("mu", block=blocks[0]), last).atoms(AppliedUndef)
     projected = (against.law.drive - against.law.stiffness * symbols.charge(t)) / p
     return claim.mapped(lambda e: applied(e, {paired.func.__name__: lambda when: projected.subs(t, when)}))
-
-
-# --- discrete laws ---
-
-
-@reference.register
-def _discrete(against: DiscreteLaw) -> Reference:
-    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
-        return _discrete_facts(against, claim)
-
-    def others() -> list[tuple[str, Reference]]:
-        start = "zero" if against.rule.first_step == "torch" else "torch"
-        other = discrete_law(against.symmetry, replace(against.rule, first_step=start))
-        note = (
-            "it starts with v_0 = 0, so that the first step is damped"
-            if start == "zero"
-            else "its first step is torch's, undamped"
-        )
-        return [(note, reference(other))] if other.first_drive_matrix != against.first_drive_matrix else []
-
-    base = training(blocks_of(against.symmetry), discrete=True)
-    functions = {**base.functions, "b": "b", "w": "w", "o": "o"}
-    vectors = {name: letter for name, letter in base.vectors.items() if name != "w"}
-    scalars = {name: value for name, value in base.scalars.items() if name not in ("t", "tau")}
-    scalars |= {"k": n, "t": n, "h": against.rule.step_size, "r": 1 - against.rule.lr * against.rule.weight_decay}
-    vocabulary = replace(
-        base, functions=functions, vectors=vectors, scalars=scalars, velocity_is_direction=not against.rule.nesterov
-    )
-    return Reference(f"the discrete law of the {against.symmetry.name} charge", vocabulary, facts, alternatives=others)
-
-
-def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
-    if not claim.functions:
-        return claim, []
-    names = claim.functions
-    claim = claim.mapped(_shifted).mapped(_steps_named(against))
-    expand = in_blocks(against.symmetry) if _speaks_of_blocks(claim) else {}
-    if not against.rule.nesterov:
-        expand = {**expand, "w": expand["v"]} if expand else {}
-    breaking = any(_is_breaking(name) for name in names) or "b" in names
-    found = [] if against.transition.shape != (1, 1) else [_unrolled(against, breaking)]
-    found += _recurrences(against, breaking)
-    if claim.left is None:
-        claim = replace(claim, left=sp.Function("Q", real=True)(n)).noted("read as what Q_n equals")
-    claim = _aligned(claim.mapped(lambda e: applied(e, expand)))
-    return claim, [Fact(f.name, _terms_in(f.terms, expand), f.pivots and _keys_in(f.pivots, expand), f.fixed) for f in found]
-
-
-def _is_breaking(name: str) -> bool:
-    pieces = name.split(".")
-    return len(pieces) == 3 and "g" in pieces and bool({"theta", "one"} & set(pieces))
-
-
-def _steps_named(against: DiscreteLaw) -> Callable[[sp.Expr], sp.Expr]:
-    """u_n = |Δθ_n|² as η² w_n."""
-    return lambda e: applied(e, {"u": lambda when: against.rule.lr**2 * sp.Function("w", real=True)(when)})
-
-
-def _function(name: str) -> Callable[..., Any]:
-    return sp.Function(name, real=True)
-
-
-def _shifted(expr: sp.Expr) -> sp.Expr:
-    """The shift operator carried out: E x_n = x_{n+1}."""
-    E = symbols.shift
-    if not expr.has(E):
-        return expr
-    total = sp.S.Zero
-    for term in sp.Add.make_args(sp.expand(expr)):
-        power = sp.degree(sp.numer(sp.together(term)), E) - sp.degree(sp.denom(sp.together(term)), E)
-        rest = sp.expand(term / E**power)
-        total += rest.replace(lambda e: isinstance(e, AppliedUndef), lambda e, k=power: e.func(e.args[0] + k))
-    return total
-
-
-_STATE = {Q_n: "Q", C_n: "C"}
-_DRIVES = {DRIVES["breaking"]: "b", DRIVES["gradient"]: "q", DRIVES["direction"]: "w", DRIVES["overlap"]: "o"}
-
-
-def _at_step(expr: sp.Expr, when: sp.Expr) -> sp.Expr:
-    return expr.xreplace({symbol: _function(name)(when) for symbol, name in {**_STATE, **_DRIVES}.items()})
-
-
-def _recurrences(against: DiscreteLaw, breaking: bool) -> list[Fact]:
-    """The scalar recurrence, the rows of the state, and those of a first step without velocity."""
-    unbroken = {} if breaking else {DRIVES["breaking"]: sp.S.Zero}
-    right = sum(P * DRIVES[name] for name, P in against.drive_polynomials.items())
-    scalar = _shifted(_at_step(sp.expand(against.characteristic_polynomial * Q_n - sp.sympify(right).subs(unbroken)), n))
-    size = against.transition.shape[0]
-    state = sp.Matrix([Q_n, C_n][:size])
-    drives = sp.Matrix([DRIVES[name] for name in against.drives])
-    facts = [_step_fact("recurrence", scalar)]
-    for A, B, when, name in (
-        (against.transition, against.drive_matrix, n, "step"),
-        (against.first_transition, against.first_drive_matrix, sp.S.Zero, "first step"),
-    ):
-        known = {**unbroken, C_n: sp.S.Zero} if name == "first step" and size == 2 else unbroken
-        after = (sp.Matrix(A) * state + sp.Matrix(B) * drives).subs(known)
-        for symbol, value in zip(state, after, strict=True):
-            facts.append(_step_fact(name, _function(_STATE[symbol])(when + 1) - _at_step(sp.expand(value), when)))
-    return facts
-
-
-def _step_fact(name: str, expr: sp.Expr) -> Fact:
-    terms = terms_of(expr)
-    latest = max(
-        (key for key in terms), key=lambda key: max((_offset(f) for a, _ in key for f in a.atoms(AppliedUndef)), default=-99)
-    )
-    return Fact(name, terms, (latest,), fixed=True)
-
-
-def _offset(f: AppliedUndef) -> int:
-    difference = f.args[0] - n
-    return int(difference) if difference.is_Integer else -99
-
-
-def _unrolled(against: DiscreteLaw, breaking: bool) -> Fact:
-    i = sp.Symbol("i", integer=True, nonnegative=True)
-    expr = against.unrolled().subs(symbols.initial_charge, _function("Q")(0))
-    expr = expr.replace(lambda e: isinstance(e, sp.Indexed), lambda e: _function("q")(e.indices[0]))
-    if breaking:
-        r, p = 1 - against.rule.lr * against.rule.weight_decay, against.symmetry.degree
-        gain = dict(zip(against.drives, against.drive_matrix[0, :], strict=True))["breaking"]
-        expr += sp.Sum(gain * r ** (p * (n - 1 - i)) * _function("b")(i), (i, 0, n - 1))
-    terms = minus(terms_of(_function("Q")(n)), terms_of(expr))
-    return Fact("unrolled law", terms, (key_of(_function("Q")(n)),), fixed=True)
-
-
-def _terms_in(terms: Terms, expand: dict) -> Terms:
-    if not expand:
-        return terms
-    return terms_of(sp.Add(*(c * applied(sp.Mul(*(a**e for a, e in key)), expand) for key, c in terms.items())))
-
-
-def _keys_in(keys: tuple, expand: dict) -> tuple:
-    return tuple(key for old in keys for key in _terms_in({old: sp.S.One}, expand))
-
-
-def _aligned(claim: Claim) -> Claim:
-    """A recurrence is the same a step later: the latest charge of an unrolled claim stands at n, of a recurrence at the fact's step."""
-    functions = set().union(*(side.atoms(AppliedUndef) for side in claim.sides if isinstance(side, sp.Expr)))
-    charges = [f for f in functions if f.func.__name__ == "Q" or f.func.__name__.startswith("theta.")]
-    offsets = [_offset(f) for f in charges if f.args[0].has(n)]
-    if not offsets:
-        return claim
-    started = any(f.args[0] == 0 for f in charges)
-    spread = max(offsets) - min(offsets)
-    target = 0 if started else max(1, spread)
-    shift = target - max(offsets)
-    return claim.mapped(lambda e: e.subs(n, n + shift)) if shift else claim
