@@ -25,10 +25,12 @@ from derive import formula_tree as tree
 from derive.comparison import Fact
 from derive.formula import parse
 from derive.judgement import held
+from derive.letters import flat
 from derive.notation import listed
 from derive.quantities import Quantity
 from derive.reading import Reader
 from derive.references import Claim, ClaimError, Condition, Reference, reference
+from derive.regimes import condition
 from derive.terms import minus, terms_of
 from derive.verdict import Verdict
 
@@ -64,12 +66,44 @@ def check(claim: str, against: Any = None) -> Verdict:
 def _checked(claim: str, known: Reference) -> Verdict:
     statements = parse(claim, words=known.vocabulary.words)
     known = replace(known, vocabulary=known.adapted(known.vocabulary, statements))
+    known, statements = _with_definitions(claim, statements, known)
     regime = [part for part in statements if _is_condition(part, alone=len(statements) == 1)]
     claims = [part for part in statements if part not in regime]
     if not claims:
         raise ClaimError(f"claim: expected an equation or an expression, got {claim!r}")
-    where = tuple(c for part in regime for c in Reader(claim, known.vocabulary).condition(part) or ())
+    where = tuple(c for part in regime for c in condition(Reader(claim, known.vocabulary), part) or ())
     return _first_wrong([_judged(claim, part, known, where) for part in claims])
+
+
+def _with_definitions(
+    text: str, statements: tuple[tree.Node, ...], known: Reference
+) -> tuple[Reference, tuple[tree.Node, ...]]:
+    """``Q = e^{-μt}, μ = …``: a letter without meaning that a statement beside the claim says what it stands for."""
+    kept = []
+    for statement in statements:
+        name = _defined(statement, known) if len(statements) > 1 else None
+        if name is None:
+            kept.append(statement)
+            continue
+        assert isinstance(statement, tree.Relation)
+        readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
+        values = {sign: reader.scalar(statement.sides[1]) for sign, reader in readers.items()}
+        more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
+        known = replace(known, vocabulary=known.vocabulary.with_scalars(more))
+    return known, tuple(kept)
+
+
+def _defined(statement: tree.Node, known: Reference) -> str | None:
+    """The letter that a statement defines, or None."""
+    if not isinstance(statement, tree.Relation) or len(statement.sides) != 2 or statement.signs[1] not in EQUALS:
+        return None
+    left = statement.sides[0]
+    plain = isinstance(left, tree.Scripted) and left.sup is None and not left.primes and isinstance(left.base, tree.Name)
+    if not (isinstance(left, tree.Name) or plain):
+        return None
+    name = left.text if isinstance(left, tree.Name) else f"{left.base.text}_{flat(left.sub)}"  # type: ignore[union-attr, arg-type]
+    words = {*known.vocabulary.scalars, *known.vocabulary.functions, *known.vocabulary.vectors, *known.vocabulary.matrices}
+    return None if name in words or name.partition("_")[0] in words - set(known.vocabulary.scalars) else name
 
 
 def _is_condition(statement: tree.Node, *, alone: bool) -> bool:

@@ -301,7 +301,8 @@ def _series(against: BSeries) -> Reference:
     names = {s.name: s for c in against.values() for s in c.free_symbols}
     vectors = {"f": "f", "g": "g", "theta": "theta", "y": "theta", "x": "theta"}
     scalars = {"h": h, "eta": h, "t": t, "tau": symbols.past, **names}
-    vocabulary = Vocabulary(scalars, {"L": "L"}, vectors, {"H": "H", "T": "T"}, notes={"y": "y read as the unknown θ"})
+    notes = {"y": "y read as the unknown θ"}
+    vocabulary = Vocabulary(scalars, {"L": "L"}, vectors, {"H": "H", "T": "T", "I": "I"}, notes=notes)
     return Reference(f"the B-series of a {'map' if against.is_map else 'field'} to order {against.order}", vocabulary, facts,
                      small=h, alternatives=lambda: _other_series(against))  # fmt: skip
 

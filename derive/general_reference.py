@@ -188,8 +188,8 @@ def _by_components(claim: Claim, meanings: dict, x: sp.Matrix) -> Claim:
     def summed(side) -> sp.Expr:
         if side == 0:
             return sp.S.Zero
-        if not isinstance(side, Linear):
-            raise ClaimError("claim: a vector is compared with a scalar")
+        if not isinstance(side, Linear) or not side.closed:
+            raise ClaimError("claim: a vector is compared with what is none")
         total = sp.zeros(len(x), 1)
         for (word, _), c in side.terms.items():
             vector = meanings[word[-1]]

@@ -236,7 +236,9 @@ def _rounded(number) -> sp.Expr:
 
 
 def _convention(case: _Case, fact: Fact) -> str | None:
-    """The first known convention under which the claim is right."""
+    """The first known convention under which the claim is right; not sought where each value takes a quadrature."""
+    if any(c.has(sp.Integral, sp.Sum) for c in case.terms.values()):
+        return None
     for convention in CONVENTIONS:
         terms = _nonzero(convention.claim(case.terms)) if convention.claim else case.terms
         other = replace(fact, terms=_nonzero(convention.fact(fact.terms))) if convention.fact else fact

@@ -116,7 +116,10 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
     claim = claim.mapped(lambda e: applied(e, expand))
     if claim.rates == 0:
         return claim, _solution_facts(solution, in_rates, expand)
-    return claim, [_equation_fact(against, solution, in_rates, expand)]
+    fact = _equation_fact(against, solution, in_rates, expand)
+    if claim.rates > 1 + against.is_oscillator:
+        return claim, [fact, _differentiated(fact)]
+    return claim, [fact]
 
 
 _homogeneous = sp.Function("Q_h", real=True)
@@ -250,6 +253,12 @@ def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dic
     charge = applied(Q, expand)
     highest = [key_of(f.diff(t, k)) for k in (2, 1) for f in sorted(charge.atoms(AppliedUndef), key=str)]
     return fact_of("law", terms, *highest)
+
+
+def _differentiated(fact: Fact) -> Fact:
+    """The law once more differentiated in t."""
+    expr = sp.Add(*(c * sp.Mul(*(atom**e for atom, e in key)) for key, c in fact.terms.items()))
+    return Fact(f"{fact.name}, differentiated", terms_of(expr.diff(t)))
 
 
 @reference.register

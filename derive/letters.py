@@ -10,8 +10,8 @@ import sympy as sp
 from derive import formula_tree as tree
 from derive import quantities as qu
 from derive import symbols
-from derive.products import raised
-from derive.quantities import Landau, Linear, MeaningError, Quantity
+from derive.products import multiply, raised
+from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
 from derive.symbols import time as t
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Letters:
         """A letter, with scripts and accents."""
         spelled = _spelling(node)
         if spelled is None:
-            inner = node.base.items[0] if isinstance(node.base, tree.Group) else node.base
-            return self.reader._raised(self.reader.read(inner), node)
+            return self._expression(node)
         special = self._special(spelled, node)
         if special is not None:
             return special
@@ -67,6 +66,17 @@ class Letters:
                 self.reader.assume(vocabulary.notes.get(spelled.name, ""))
                 return meaning(spelled, node)
         return self._scalar(spelled, node)
+
+    def _expression(self, node: tree.Scripted) -> Quantity:
+        """Scripts or dots on what is no letter: (a + b)², or a dot over a bracket."""
+        base = node.base
+        if not isinstance(base, tree.Accented):
+            inner = base.items[0] if isinstance(base, tree.Group) and len(base.items) == 1 else base
+            return self.reader._raised(self.reader.read(inner), node)
+        order = {"dot": 1, "ddot": 2, "dddot": 3}.get(base.accent)
+        if order is None or node.sub is not None or node.primes:
+            raise self.reader.fail(f"{base.accent} has no meaning on this", node)
+        return self.reader._raised(multiply(Differential({order: sp.S.One}), self.reader.read(base.base)), node)
 
     def _is_named_scalar(self, spelled: Spelling) -> bool:
         return "_".join([spelled.name, *map(flat, spelled.subs)]) in self.vocabulary.scalars
@@ -90,7 +100,9 @@ class Letters:
 
     def _regularized(self, name: str) -> Quantity:
         """L_λ = L + λ|θ|²/2 and its derivatives."""
-        decay, theta = self.vocabulary.scalars["lambda"], qu.letter("theta")
+        decay, theta = self.vocabulary.scalars.get("lambda"), qu.letter("theta")
+        if decay is None:
+            raise MeaningError("the index λ has no meaning without weight decay")
         self.reader.assume("the index λ read as: with weight decay, L_λ = L + λ|θ|²/2")
         if name == "L":
             return qu.loss + decay * qu.pair(theta, theta) / 2

@@ -116,7 +116,7 @@ class Operators:
         return Linear(total)
 
     def _take_gradient(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
-        order = int(flat(node.sup)) if isinstance(node, tree.Scripted) and node.sup is not None else 1
+        order = self._stated_order(node)
         value, taken = self.bound(factors, signs, i + 1)
         while isinstance(value, sp.Expr) and not value.atoms(AppliedUndef) and i + 1 + taken < len(factors):
             more, count = self.bound(factors, signs, i + 1 + taken)
@@ -131,6 +131,12 @@ class Operators:
         if order == 3 and isinstance(group, tree.Group) and len(group.items) == 2:
             return self._tensor(found, group), 2 + taken
         return found, 1 + taken
+
+    def _stated_order(self, node: tree.Node) -> int:
+        order = order_of(node)
+        if order is None:
+            raise self.reader.fail("expected the order of a derivative, as in \\nabla^2", node)
+        return order
 
     def _differentiated(self, value: sp.Expr, order: int, block: str | None, node: tree.Node) -> Linear:
         if order == 1:
@@ -154,7 +160,7 @@ class Operators:
     def _take_partial(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
         if not isinstance(node, tree.Scripted) or node.sub is None:
             return None
-        order = int(flat(node.sup)) if node.sup is not None else 1
+        order = self._stated_order(node)
         variable = self.reader.read(node.sub)
         if isinstance(variable, Linear):
             ((word, _),) = variable.terms
@@ -287,3 +293,20 @@ _TAKERS = {
     "norm": "norm", "abs": "norm", "O": "landau", "o": "landau",
 }  # fmt: skip
 """Letter -> which method takes what follows it."""
+
+
+def is_d(node: tree.Node) -> bool:
+    """Whether a node is the d of a differential."""
+    return isinstance(node, tree.Name) and node.text == "d"
+
+
+def derivatives_joined(factors: list[tree.Node], signs: list[str]) -> tuple[list[tree.Node], list[str]]:
+    """``d X / d t`` in plain text as the fraction it stands for."""
+    for j in range(1, len(factors) - 1):
+        base = factors[0].base if isinstance(factors[0], tree.Scripted) else factors[0]
+        if signs[j] == "/" and is_d(factors[j]) and is_d(base) and signs[j + 1] == " ":
+            top = factors[0] if j == 1 else tree.Product(tuple(factors[:j]), tuple(signs[:j]), at=factors[0].at)
+            bottom = tree.Product((factors[j], factors[j + 1]), (" ", " "), at=factors[j].at)
+            joined = tree.Fraction(top, bottom, at=factors[0].at)
+            return [joined, *factors[j + 2 :]], [signs[0], *signs[j + 2 :]]
+    return factors, signs

@@ -18,9 +18,10 @@ from derive import quantities as qu
 from derive.formula_tokens import FormulaError
 from derive.letters import Letters
 from derive.notation import listed
-from derive.operators import Operators
+from derive.operators import Operators, derivatives_joined, is_d
 from derive.products import added, evaluated, folded, multiply, raised, transposed
 from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.regimes import condition
 from derive.symbols import past
 from derive.vocabulary import Vocabulary
 
@@ -171,7 +172,7 @@ class Reader:
         return sp.S.Zero if found is None else found
 
     def _product(self, node: tree.Product) -> Quantity:
-        factors, signs = _derivatives_joined(list(node.factors), list(node.signs))
+        factors, signs = derivatives_joined(list(node.factors), list(node.signs))
         if any(sign == "o" for sign in signs):
             raise self.fail("products by components (⊙) have no meaning here", node)
         return self._factors(factors, signs)
@@ -239,10 +240,10 @@ class Reader:
         return raised(function(argument), power)
 
     def _evaluatedat(self, node: tree.EvaluatedAt) -> Quantity:
-        condition = node.condition
-        if not (isinstance(condition, tree.Relation) and condition.signs[1:] == ("=",)):
+        what = node.condition
+        if not (isinstance(what, tree.Relation) and what.signs[1:] == ("=",)):
             raise self.fail("expected what is set, as in |_{t=0}", node)
-        variable, value = self.scalar(condition.sides[0]), self.scalar(condition.sides[1])
+        variable, value = self.scalar(what.sides[0]), self.scalar(what.sides[1])
         return evaluated(self.read(node.base), variable, value)
 
     # --- products of vectors ---
@@ -308,7 +309,7 @@ class Reader:
         raise self.fail(f"{head.kind} has no meaning here", head)
 
     def _integral(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
-        at = next((j for j in range(len(rest) - 1) if _is_d(rest[j]) and isinstance(rest[j + 1], tree.Name)), None)
+        at = next((j for j in range(len(rest) - 1) if is_d(rest[j]) and isinstance(rest[j + 1], tree.Name)), None)
         if at is None or head.lower is None or head.upper is None:
             raise self.fail("expected an integral with limits and its differential, as in \\int_0^t … d\\tau", head)
         variable = rest[at + 1]
@@ -376,7 +377,7 @@ class Reader:
         if node.kind != "cases":
             raise self.fail("a matrix has no meaning here", node)
         rows = [(row[0], row[1] if len(row) > 1 else None) for row in node.rows]
-        regimes = [self.condition(condition) for _, condition in rows]
+        regimes = [condition(self, cell) for _, cell in rows]
         chosen = min(self.branch, len(rows) - 1)
         if regimes[chosen] is None:
             self.others = [regime for regime in regimes if regime]
@@ -384,43 +385,8 @@ class Reader:
             self.conditions.extend(regimes[chosen] or [])
         return self.read(rows[chosen][0])
 
-    def condition(self, node: tree.Node | None) -> list[tuple[sp.Expr, str, sp.Expr]] | None:
-        """The inequalities of a row, or None for "otherwise"."""
-        if node is None or isinstance(node, tree.Name):
-            return None
-        if not isinstance(node, tree.Relation):
-            raise self.fail("expected a condition such as γ > ω", node)
-        sides = [self.scalar(side) for side in node.sides]
-        signs = [_COMPARISONS.get(sign, sign) for sign in node.signs[1:]]
-        return list(zip(sides, signs, sides[1:], strict=False))
-
-
-_COMPARISONS = {"==": "="} | {
-    word: sign
-    for sign, words in (
-        ("<", "lt ll ≪"), (">", "gt gg ≫"), ("<=", "le leq leqslant ≤"), (">=", "ge geq geqslant ≥"), ("!=", "ne neq ≠"),
-    )
-    for word in listed(words)
-}  # fmt: skip
-
 
 def _is_letter(node: tree.Node) -> bool:
     r"""Braces or a bar around one letter, as in {\theta}_A."""
     single = isinstance(node, tree.Group) and node.bracket == "{" and len(node.items) == 1
     return single and isinstance(node.items[0], tree.Name | tree.Scripted | tree.Accented)  # type: ignore[attr-defined]
-
-
-def _is_d(node: tree.Node) -> bool:
-    return isinstance(node, tree.Name) and node.text == "d"
-
-
-def _derivatives_joined(factors: list[tree.Node], signs: list[str]) -> tuple[list[tree.Node], list[str]]:
-    """``d X / d t`` in plain text as the fraction it stands for."""
-    for j in range(1, len(factors) - 1):
-        base = factors[0].base if isinstance(factors[0], tree.Scripted) else factors[0]
-        if signs[j] == "/" and _is_d(factors[j]) and _is_d(base) and signs[j + 1] == " ":
-            top = factors[0] if j == 1 else tree.Product(tuple(factors[:j]), tuple(signs[:j]), at=factors[0].at)
-            bottom = tree.Product((factors[j], factors[j + 1]), (" ", " "), at=factors[j].at)
-            joined = tree.Fraction(top, bottom, at=factors[0].at)
-            return [joined, *factors[j + 2 :]], [signs[0], *signs[j + 2 :]]
-    return factors, signs
