@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        options.run(options)
+        status = options.run(options)
     except ValueError as error:
         print(f"nmech {options.command}: {error}", file=sys.stderr)
         return 2
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
         missing = f"needs {error.name}" if error.name else str(error)
         print(f"nmech {options.command}: {missing}; in a clone: pip install '.[torch,plot]'", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,13 +55,22 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_derive, _add_symmetries, _add_train, _add_evaluate, _add_report, _add_experiment, _add_redraw):
+    for add in (
+        _add_derive,
+        _add_check,
+        _add_symmetries,
+        _add_train,
+        _add_evaluate,
+        _add_report,
+        _add_experiment,
+        _add_redraw,
+    ):
         add(commands)
     return parser
 
 
 def _command(
-    commands: Any, name: str, run: Callable[..., None], text: str, example: str, **more: Any
+    commands: Any, name: str, run: Callable[..., int | None], text: str, example: str, **more: Any
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -125,6 +134,12 @@ def _add_derive(commands: Any) -> None:
     parser.add_argument(
         "subject", metavar="SUBJECT", type=_subject, help="a family of symmetries, a method, a scheme, …: see below"
     )
+    _add_subject_options(parser)
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to print it (default: text)")
+
+
+def _add_subject_options(parser: argparse.ArgumentParser) -> None:
+    """What says which result of a subject is meant."""
     rule = parser.add_argument_group("update rule, of laws and equations of learning")
     rule.add_argument("--momentum", action="store_true", help="SGD with momentum β (else plain SGD)")
     rule.add_argument("--dampening", action="store_true", help="with dampening α, so that a step advances time by η(1−α)")
@@ -149,7 +164,28 @@ def _add_derive(commands: Any) -> None:
     epoch = parser.add_argument_group("epoch-loss")
     epoch.add_argument("--sampling", choices=("reshuffling", "independent"), help="of batches (default: reshuffling)")
     epoch.add_argument("--batches", type=int, metavar="M", help="their number (default: the symbol m)")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="how to print it (default: text)")
+
+
+def _add_check(commands: Any) -> None:
+    parser = _command(
+        commands, "check", _check,
+        "Check a formula, in LaTeX or plain text, against what is derived. Exit status 1 if it is not right.",
+        "nmech check 'dQ/dt = -2 lambda Q + eta q' --against scale", add_help=False,
+    )  # fmt: skip
+    parser.epilog = (
+        f"{parser.epilog}\n\nmore to try:\n"
+        "  nmech check 'cosh^2 x - sinh^2 x = 1'                             an identity, against nothing\n"
+        "  nmech check 'Q_{n+1} = (1 - eta lambda)^2 Q_n + eta^2 q_n' --against scale --discrete\n"
+        "  nmech check 'H theta_A + g_A = 0' --against scale --identities\n"
+        "  nmech check 'omega = sqrt(4 lambda / (eta (1 + beta)))' --against scale --momentum"
+    )
+    parser.add_argument("-h", "--help", action=_SubjectsHelp, nargs=0, help="show this, with all subjects, and exit")
+    parser.add_argument("formula", metavar="FORMULA", help="an equation, a solution, a coefficient, or an identity")
+    parser.add_argument(
+        "--against", metavar="SUBJECT", type=_subject, dest="subject",
+        help="what it speaks about: a subject of nmech derive, see below (default: it is to hold by itself)",
+    )  # fmt: skip
+    _add_subject_options(parser)
 
 
 def _add_symmetries(commands: Any) -> None:
@@ -252,6 +288,20 @@ def _add_figures(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _derive(options: argparse.Namespace) -> None:
     import derive
+
+    print(derive.render(_derived(options), options.format))
+
+
+def _check(options: argparse.Namespace) -> int:
+    import derive
+
+    verdict = derive.check(options.formula, None if options.subject is None else _derived(options))
+    print(verdict)
+    return 0 if verdict.ok else 1
+
+
+def _derived(options: argparse.Namespace) -> Any:
+    """The result that the subject and the options of a command name."""
     from derive.subjects import ALL_OPTIONS, derive_subject
 
     chosen = {name: getattr(options, name) for name in ALL_OPTIONS}
@@ -259,7 +309,7 @@ def _derive(options: argparse.Namespace) -> None:
     for name, read in (("powers", _powers), ("matrix", _matrix), ("form", _spaced), ("start", _spaced)):
         if name in given:
             given[name] = read(given[name])
-    print(derive.render(derive_subject(options.subject, given), options.format))
+    return derive_subject(options.subject, given)
 
 
 def _spaced(text: str) -> str:

@@ -1,5 +1,8 @@
 """Symbolic derivations for neural mechanics: symmetry + update rule -> law of the charge -> closed-form solution."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from derive.action import symmetry_from_action
 from derive.bseries import BSeries, SeriesError, b_series
 from derive.charge_series import ChargeSeries, charge_rate, tree_residual
@@ -35,16 +38,47 @@ from derive.trees import RootedTree
 from derive.update_rule import UnsupportedError, UpdateRule, UpdateRuleError, gradient_flow, sgd
 from derive.validity import Validity, validity
 
+if TYPE_CHECKING:
+    from derive.claims import DerivationVerdict, check, check_derivation
+    from derive.formula_tokens import FormulaError
+    from derive.references import ClaimError
+    from derive.verdict import Counterexample, Difference, Verdict
+
+_OF_CLAIMS = {
+    "ClaimError": "references",
+    "Counterexample": "verdict",
+    "DerivationVerdict": "claims",
+    "Difference": "verdict",
+    "FormulaError": "formula_tokens",
+    "Verdict": "verdict",
+    "check": "claims",
+    "check_derivation": "claims",
+}
+"""Name -> its module, loaded when first asked for: deriving needs none of what reads formulas, a third of the package."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_CLAIMS:
+        raise AttributeError(f"module 'derive' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"derive.{_OF_CLAIMS[name]}"), name)
+    return value
+
+
 __all__ = [
     "BSeries",
     "ChargeSeries",
+    "ClaimError",
     "ConcreteEquation",
     "ConcreteLoss",
+    "Counterexample",
     "Derivation",
     "DerivationError",
+    "DerivationVerdict",
+    "Difference",
     "DiscreteLaw",
     "DiscreteManifold",
     "EpochLoss",
+    "FormulaError",
     "GeneralLinear",
     "GradientSplit",
     "Identity",
@@ -74,8 +108,11 @@ __all__ = [
     "UpdateRule",
     "UpdateRuleError",
     "Validity",
+    "Verdict",
     "b_series",
     "charge_rate",
+    "check",
+    "check_derivation",
     "conserves_quadratic_invariants",
     "discrete_law",
     "discrete_manifold",

@@ -14,7 +14,7 @@ import derive
 import nmech
 from derive.subjects import GROUPS
 
-COMMANDS = ("derive", "symmetries", "train", "evaluate", "report", "experiment", "figures")
+COMMANDS = ("derive", "check", "symmetries", "train", "evaluate", "report", "experiment", "figures")
 ROOT = Path(nmech.__file__).parent
 SMALL = ("--width", "0.015625", "--input-size", "32", "--batch-size", "8")
 
@@ -508,3 +508,40 @@ def test_an_experiment_does_not_write_where_something_is(run, tmp_path, taken):
     status, out, err = run("experiment", "--out", tmp_path if taken == "folder" else tmp_path / "file")
     assert (status, out) == (2, "")
     assert err.startswith("nmech experiment: out: expected a new or empty folder")
+
+
+# --- check ---
+
+
+def test_check_tells_right_from_wrong_by_its_exit_status(run):
+    status, out, _ = run("check", "dQ/dt = -2 lambda Q + eta q", "--against", "scale")
+    assert status == 0
+    assert out.startswith("right (symbolic proof)")
+    status, out, _ = run("check", "dQ/dt = -2 lambda Q - eta q", "--against", "scale")
+    assert status == 1
+    assert "first difference: claimed -eta*q(t), correct eta*q(t)" in out
+
+
+@pytest.mark.parametrize(
+    ("formula", "options"),
+    [
+        (r"\cosh^2 x - \sinh^2 x = 1", ()),
+        (r"\omega = \sqrt{\frac{4\lambda}{\eta(1+\beta)}}", ("--against", "scale", "--momentum")),
+        (r"Q_{n+1} = (1-\eta\lambda)Q_n", ("--against", "translation", "--discrete")),
+        (r"H\theta_A + g_A = 0", ("--against", "scale", "--identities")),
+        (r"\dot\theta = -g - \frac{\eta}{2}Hg", ("--against", "modified-loss", "--no-weight-decay")),
+        (r"u_t = -a u_x + \frac{a\,\Delta x}{2}(1-\nu) u_{xx}", ("--against", "upwind", "--order", "2")),
+        (r"\frac{d}{dt}|\theta_A|^2 = -2\lambda|\theta_A|^2 + \eta|g_A|^2 + \frac{\eta}{S}\mathrm{Tr}\Sigma_A",
+         ("--against", "scale", "--ito")),
+    ],
+)  # fmt: skip
+def test_check_reaches_every_kind_of_object(run, formula, options):
+    status, out, err = run("check", formula, *options)
+    assert (status, err) == (0, "")
+    assert out.startswith("right")
+
+
+def test_check_says_where_a_formula_cannot_be_read(run):
+    status, _, err = run("check", "dQ/dt = ?", "--against", "scale")
+    assert status == 2
+    assert "at character 9" in err

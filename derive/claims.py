@@ -1,0 +1,281 @@
+r"""Is a formula right? A claim is read, held against something derived, and judged term by term.
+
+>>> from derive import law, scale, sgd, solve
+>>> S = solve(law(scale(), sgd()))
+>>> check(r"|\theta|^2 = e^{-2\lambda t}|\theta_0|^2 + \eta\int_0^t e^{-2\lambda(t-\tau)}|g(\tau)|^2 d\tau", against=S).ok
+True
+>>> print(check(r"\frac{d}{dt}|\theta_A|^2 = -\lambda|\theta_A|^2 + \eta|g_A|^2", against=S).first_difference)
+claimed -lambda*|θ_A|², correct -2*lambda*|θ_A|²
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from derive import (  # noqa: F401  (each registers its readings)
+    discrete_references,
+    equation_references,
+    general_reference,
+    law_references,
+    symmetry_references,
+)
+from derive import formula_tree as tree
+from derive.comparison import Fact
+from derive.formula import parse
+from derive.judgement import held
+from derive.letters import flat
+from derive.notation import listed
+from derive.quantities import Quantity
+from derive.reading import Reader
+from derive.references import Claim, ClaimError, Condition, Reference, reference
+from derive.regimes import condition
+from derive.terms import minus, terms_of
+from derive.verdict import Verdict
+
+MAX_BRANCHES = 6
+NOT_COMPARED = frozenset(listed("to rightarrow mapsto longmapsto longrightarrow in sim propto succ succeq subset → ∈ ↦ ->"))
+"""Signs between sides that are neither an equation nor an order."""
+
+
+def check(claim: str, against: Any = None) -> Verdict:
+    r"""Whether a formula says what ``against`` says.
+
+    Parameters
+    ----------
+    claim
+        LaTeX or plain text: an equation, a solution, an identity, a chain a = b = c, several statements after commas.
+    against
+        What it is held against: a solution, a law, a discrete law, an update rule, a modified equation, a symmetry, a
+        B-series, a SymPy expression or equation, …; None for an identity that is to hold by itself.
+
+    Raises
+    ------
+    FormulaError
+        If the text is no formula, or has a letter without meaning there; with the position.
+    ClaimError
+        For an object that nothing can be held against, or a claim that is about something else.
+
+    >>> check(r"\cosh^2 x - \sinh^2 x = 1").evidence
+    'symbolic proof'
+    """
+    return _checked(claim, reference(against))
+
+
+def _checked(claim: str, known: Reference) -> Verdict:
+    statements = parse(claim, words=known.vocabulary.words)
+    known = replace(known, vocabulary=known.adapted(known.vocabulary, statements))
+    known, statements = _with_definitions(claim, statements, known)
+    regime = [part for part in statements if _is_condition(part, alone=len(statements) == 1)]
+    claims = [part for part in statements if part not in regime]
+    if not claims:
+        raise ClaimError(f"claim: expected an equation or an expression, got {claim!r}")
+    where = tuple(c for part in regime for c in condition(Reader(claim, known.vocabulary), part) or ())
+    return _first_wrong([_judged(claim, part, known, where) for part in claims])
+
+
+def _with_definitions(
+    text: str, statements: tuple[tree.Node, ...], known: Reference
+) -> tuple[Reference, tuple[tree.Node, ...]]:
+    """``Q = e^{-μt}, μ = …``: a letter without meaning that a statement beside the claim says what it stands for."""
+    kept = []
+    for statement in statements:
+        name = _defined(statement, known) if len(statements) > 1 else None
+        if name is None:
+            kept.append(statement)
+            continue
+        assert isinstance(statement, tree.Relation)
+        readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
+        values = {sign: reader.scalar(statement.sides[1]) for sign, reader in readers.items()}
+        more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
+        known = replace(known, vocabulary=known.vocabulary.with_scalars(more))
+    return known, tuple(kept)
+
+
+def _defined(statement: tree.Node, known: Reference) -> str | None:
+    """The letter that a statement defines, or None."""
+    if not isinstance(statement, tree.Relation) or len(statement.sides) != 2 or statement.signs[1] not in EQUALS:
+        return None
+    left = statement.sides[0]
+    plain = isinstance(left, tree.Scripted) and left.sup is None and not left.primes and isinstance(left.base, tree.Name)
+    if not (isinstance(left, tree.Name) or plain):
+        return None
+    name = left.text if isinstance(left, tree.Name) else f"{left.base.text}_{flat(left.sub)}"  # type: ignore[union-attr, arg-type]
+    words = {*known.vocabulary.scalars, *known.vocabulary.functions, *known.vocabulary.vectors, *known.vocabulary.matrices}
+    return None if name in words or name.partition("_")[0] in words - set(known.vocabulary.scalars) else name
+
+
+def _is_condition(statement: tree.Node, *, alone: bool) -> bool:
+    """γ > ω, or γ = ω beside a claim: it says where the claim holds."""
+    if not isinstance(statement, tree.Relation):
+        return False
+    if not set(statement.signs[1:]) & EQUALS:
+        return not set(statement.signs[1:]) & NOT_COMPARED
+    return not alone and len(statement.sides) == 2 and all(isinstance(side, tree.Name) for side in statement.sides)
+
+
+def _first_wrong(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of several, the one that says most against the claim; all assumptions are kept."""
+    rank = {"wrong": 0, "undecided": 1, "right up to order": 2, "right": 3}
+    worst = min(verdicts, key=lambda v: rank[v.kind] if not v.ok else 3)
+    weak = any(v.evidence != "symbolic proof" for v in verdicts)
+    notes = tuple(dict.fromkeys(note for v in verdicts for note in v.assumptions))
+    evidence = "numeric evidence" if worst.ok and weak else worst.evidence
+    return replace(worst, assumptions=notes, evidence=evidence)
+
+
+def _judged(text: str, statement: tree.Node, known: Reference, where: tuple[Condition, ...] = ()) -> Verdict:
+    """One statement, in every row of its cases and both signs of its ±."""
+    branches = max((len(node.rows) for node in statement.walk() if isinstance(node, tree.Rows)), default=1)
+    signs = (1, -1) if any(isinstance(n, tree.Total) and {"±", "∓"} & set(n.signs) for n in statement.walk()) else (1,)
+    if branches > MAX_BRANCHES:
+        raise ClaimError(f"claim: expected at most {MAX_BRANCHES} cases, got {branches}")
+    found = []
+    for branch in range(branches):
+        for sign in signs:
+            for claim in _read(text, statement, known, branch, sign):
+                found.append(held(text, replace(claim, conditions=(*where, *claim.conditions)), known))
+                if found[-1].kind == "wrong":  # one row that is wrong is enough
+                    return found[-1]
+    return _first_wrong(found)
+
+
+def _read(text: str, statement: tree.Node, known: Reference, branch: int, sign: int) -> Iterator[Claim]:
+    """The claims of a statement: a = b = c claims a = b and a = c."""
+    reader = Reader(text, known.vocabulary, branch, sign)
+    sides = list(statement.sides) if isinstance(statement, tree.Relation) else [statement]
+    signs = list(statement.signs) if isinstance(statement, tree.Relation) else [""]
+    bad = next((s for s in signs[1:] if s not in EQUALS), None)
+    if bad is not None:
+        raise reader.fail(f"{bad!r} has no meaning between sides that are checked; expected =", statement)
+    values = [reader.read(side) for side in sides]
+    notes = {"approx", "simeq", "≈"} & set(signs)
+    if notes:
+        reader.assume("≈ read as =")
+    heads: list[Quantity | None] = [None] if len(values) == 1 else [values[0]]
+    for right in values[1:] or values:
+        yield Claim(heads[0], right, tuple(reader.conditions), tuple(map(tuple, reader.others)), tuple(reader.dropped),
+                    reader.continued, tuple(reader.assumptions))  # fmt: skip
+
+
+EQUALS = frozenset(
+    {"=", "==", ":=", "equiv", "approx", "simeq", "≈", "≡", ":", "", "coloneqq", "triangleq", "doteq", "colon"}
+)
+
+
+# --- derivations ---
+
+
+@dataclass(frozen=True)
+class DerivationVerdict:
+    """What is found about a derivation of several lines.
+
+    Parameters
+    ----------
+    verdicts
+        One for each line, up to the first that does not follow.
+    first_wrong
+        Index of that line, or None.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    first_wrong: int | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every line follows."""
+        return self.first_wrong is None
+
+    def __str__(self) -> str:
+        if self.first_wrong is None:
+            return f"all {len(self.verdicts)} lines follow"
+        return f"line {self.first_wrong + 1} does not follow: {self.verdicts[-1]}"
+
+    def _repr_latex_(self) -> str:
+        if self.first_wrong is None:
+            return rf"$\text{{all {len(self.verdicts)} lines follow}}$"
+        return rf"$\text{{line {self.first_wrong + 1} does not follow: }} {self.verdicts[-1]._repr_latex_().strip('$')}$"
+
+
+def check_derivation(lines: Sequence[str], against: Any = None) -> DerivationVerdict:
+    r"""Which line of a derivation is the first that does not follow.
+
+    A line follows if ``against`` says the same, or if it is the line above in another form: an equation up to a factor, or,
+    if it starts with ``=``, the expression above once more. Without ``against`` the first line is a premise.
+
+    >>> check_derivation([r"(a+b)^2", r"= a^2 + 2ab + b^2", r"= a^2 + b^2 + ab"]).first_wrong
+    2
+    """
+    if not lines or isinstance(lines, str):
+        raise ClaimError(f"lines: expected a sequence of formulas, got {lines!r}")
+    known = reference(against)
+    every = [parse(line, words=known.vocabulary.words) for line in lines]
+    known = replace(known, vocabulary=known.adapted(known.vocabulary, [node for nodes in every for node in nodes]))
+    verdicts: list[Verdict] = []
+    for i, line in enumerate(lines):
+        verdict = _line(line, every[i], every[i - 1] if i else (), _head(every[: i + 1]), known, premise=against is None)
+        verdicts.append(verdict)
+        if not verdict.ok:
+            return DerivationVerdict(tuple(verdicts), i)
+    return DerivationVerdict(tuple(verdicts), None)
+
+
+def _head(lines: Sequence[tuple[tree.Node, ...]]) -> tree.Node | None:
+    """What the chain that the last line continues began with."""
+    for nodes in reversed(lines):
+        first = nodes[0]
+        if not (isinstance(first, tree.Relation) and len(first.sides) == 1):
+            return first.sides[0] if isinstance(first, tree.Relation) else first
+    return None
+
+
+def _line(
+    text: str,
+    nodes: tuple[tree.Node, ...],
+    above: tuple[tree.Node, ...],
+    head: tree.Node | None,
+    known: Reference,
+    *,
+    premise: bool,
+) -> Verdict:
+    """The verdict on one line: by what is known, else by the line above."""
+    if premise and not above:
+        return Verdict(text, "a premise", "right", "symbolic proof")
+    first = nodes[0]
+    continued = isinstance(first, tree.Relation) and len(first.sides) == 1
+    by_itself: Verdict | None = None
+    if not premise:
+        whole = (tree.Relation((head, *first.sides), ("", *first.signs)),) if continued and head is not None else nodes  # type: ignore[union-attr]
+        try:
+            by_itself = _first_wrong([_judged(text, part, known) for part in whole])
+        except ClaimError:
+            by_itself = None
+        if by_itself is not None and by_itself.ok:
+            return by_itself
+    if not above:
+        if by_itself is None:
+            raise ClaimError("lines: the first line is about something else than what it is held against")
+        return by_itself
+    follows = _first_wrong([_judged(text, part, _line_above(text, above[-1], known)) for part in _sides_only(nodes)])
+    return follows if follows.ok or by_itself is None else by_itself
+
+
+def _sides_only(nodes: tuple[tree.Node, ...]) -> tuple[tree.Node, ...]:
+    """``= x`` as the bare expression x."""
+    return tuple(n.sides[0] if isinstance(n, tree.Relation) and len(n.sides) == 1 else n for n in nodes)
+
+
+def _line_above(text: str, node: tree.Node, known: Reference) -> Reference:
+    """The line above as what is held against: an equation up to a factor, an expression as it stands."""
+    sides = node.sides if isinstance(node, tree.Relation) else (node,)
+    values = [Reader(text, known.vocabulary).read(side) for side in sides]
+
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        if claim.left is None:
+            return replace(claim, left=values[-1]), []
+        if len(values) == 1:
+            return claim, []
+        return claim, [Fact("line above", minus(terms_of(values[0]), terms_of(values[-1])))]
+
+    return Reference("the line above", known.vocabulary, facts, known.small)

@@ -1,0 +1,304 @@
+"""Readings of what is said about charges in continuous time: laws, solutions, Itô laws.
+
+A claim may speak of Q, q(t) and k(t), or of the norms and sums they stand for: |θ_A|², |g_A1|² − |g_A2|², ⟨θ_A, 1⟩.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from derive import quantities as qu
+from derive import symbols
+from derive.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
+from derive.comparison import Fact
+from derive.law import Law, law
+from derive.references import Claim, Reference, applied, fact_of, key_of, reference
+from derive.solution import Solution, solve
+from derive.stochastic import ItoLaw, batch_size, noise_form
+from derive.symbols import time as t
+from derive.symmetry import Symmetry
+from derive.terms import minus, terms_of
+from derive.update_rule import UpdateRule
+from derive.vocabulary import Vocabulary, training
+
+_DIVIDED = "the equation being divided by what stands before its highest derivative"
+RATES = (symbols.rate, symbols.damping_rate, symbols.frequency)
+HYPER = frozenset({symbols.lr, symbols.weight_decay, symbols.momentum, symbols.dampening})
+
+
+def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
+    base = training(blocks_of(symmetry))
+    names = {"gamma": symbols.damping_rate, "omega": symbols.frequency, "kappa": symbols.rate, "h": step_size}
+    functions = {**base.functions, "x": "Q", "y": "Q", "f": "f", "G": "G", "Theta": "Theta"}
+    matrices = {name: letter for name, letter in base.matrices.items() if name != "G"}
+    notes = {**base.notes, "Theta": "Θ(t) taken as 1, for t ≥ 0",
+             "homogeneous": "the index h read as: the solution without drive",
+             "x": "x read as the charge Q", "y": "y read as the charge Q",
+             "f": f"f read as the drive, {_DIVIDED}", "G": f"G read as the Green's function, {_DIVIDED}",
+             "h": "h read as the time that a step takes, η(1−α)"}  # fmt: skip
+    scalars = {**base.scalars, **names, "S": batch_size, "D": symbols.derivative}
+    return replace(base, scalars=scalars, functions=functions, matrices=matrices, notes=notes)
+
+
+@reference.register
+def _law(against: Law) -> Reference:
+    return _law_reference(against, lambda general: solve(against, start="free" if general else "rest"))
+
+
+@reference.register
+def _solution(against: Solution) -> Reference:
+    def solved(general: bool) -> Solution:
+        return solve(against.law, start="free") if general else against
+
+    return _law_reference(against.law, solved, label="the solution of the ")
+
+
+def _law_reference(against: Law, solved: Callable[[bool], Solution], label: str = "the ") -> Reference:
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        return _law_facts(against, solved, claim)
+
+    label += f"law of the {against.symmetry.name} charge, {against.form}, order {against.order}"
+    return Reference(
+        label, _vocabulary(against.symmetry, against.rule.step_size), facts, alternatives=lambda: _other_laws(against)
+    )
+
+
+def _other_laws(against: Law) -> list[tuple[str, Reference]]:
+    """The same law by other choices of the derivation, where they exist."""
+    found = []
+    choices: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("it holds without the finite step: gradient flow", {"order": 0}),
+        ("it keeps the ηλ² that the paper drops (λ is taken as small as η)", {"keep_weight_decay_squared": True}),
+        ("it drops ηλ², as the paper does", {"keep_weight_decay_squared": False}),
+        ("it is that of the modified flow", {"form": "modified flow"}),
+        ("it is that of the modified loss", {"form": "modified loss"}),
+    )
+    for note, options in choices:
+        other = _derived(against.symmetry, against.rule, tuple(options.items()))
+        if other is not None and other.equation != against.equation:
+            found.append((note, reference(other)))
+    return found
+
+
+@cache
+def _derived(symmetry: Symmetry, rule: UpdateRule, options: tuple[tuple[str, Any], ...]) -> Law | None:
+    """A law, derived once; None where there is none."""
+    try:
+        return law(symmetry, rule, **dict(options))
+    except ValueError:
+        return None
+
+
+def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> tuple[Claim, list[Fact]]:
+    claim = _invariant(against.symmetry, claim)
+    in_rates = bool(claim.free_symbols & set(RATES)) and not claim.free_symbols & HYPER
+    solution = solved(_has_initial_rate(claim))
+    claim = claim.mapped(lambda e: applied(e, _named_functions(against, solution, in_rates)))
+    if claim.left == _homogeneous(t):
+        return claim, [_homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if speaks_of_blocks(claim) else {})]
+    parts = {"Q_h": lambda when: _started(solution.homogeneous_form if in_rates else solution.homogeneous).subs(t, when)}
+    claim = claim.mapped(lambda e: applied(e, parts))
+    if not claim.functions & _charges(against.symmetry):
+        named = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+        return _with_values(claim, solution).mapped(lambda e: applied(e, named)), []
+    if not in_rates:
+        claim = _with_values(claim, solution)
+    claim = _without_integral_equation(claim)
+    if claim.rates == 0:
+        claim = _solved_for_charge(_squared(claim), against.symmetry)
+    expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+    claim = claim.mapped(lambda e: applied(e, expand))
+    if claim.rates == 0:
+        return claim, _solution_facts(solution, in_rates, expand)
+    fact = _equation_fact(against, solution, in_rates, expand)
+    if claim.rates > 1 + against.is_oscillator:
+        return claim, [fact, _differentiated(fact)]
+    return claim, [fact]
+
+
+_homogeneous = sp.Function("Q_h", real=True)
+
+
+def _charges(symmetry: Symmetry) -> set[str]:
+    """Names under which the charge, or a block of it, may stand in a claim, with its initial rate."""
+    spelled = applied(symbols.charge(t), in_blocks(symmetry))
+    names = {"Q", *(f.func.__name__ for f in spelled.atoms(AppliedUndef))}
+    return names | {f"{name}'" for name in names}
+
+
+def _has_initial_rate(claim: Claim) -> bool:
+    """Whether a claim starts with a rate of its own rather than stating that it is 0."""
+    rates = {name for name in claim.functions if name.endswith("'") and name.split(".")[-1] not in ("theta'", "theta''")}
+    rates |= {name for name in claim.functions if name.endswith(("theta'", "one'")) and name.startswith("theta.")}
+    return bool(rates) and bool(claim.functions - rates)
+
+
+def _started(expr: sp.Expr) -> sp.Expr:
+    """Q_0 and Q'_0 as the functions at 0 that claims are read with."""
+    return expr.subs({symbols.initial_charge: symbols.charge(0), symbols.initial_rate: sp.Function("Q'", real=True)(0)})
+
+
+def _homogeneous_fact(solution: Solution, in_rates: bool, expand: dict) -> Fact:
+    expr = _started(solution.homogeneous_form if in_rates else solution.homogeneous)
+    terms = minus(terms_of(_homogeneous(t)), terms_of(applied(expr, expand)))
+    return fact_of("homogeneous solution", terms, key_of(_homogeneous(t)), fixed=True)
+
+
+def _invariant(symmetry: Symmetry, claim: Claim) -> Claim:
+    """⟨g, θ_A⟩ is 0 where one block carries the symmetry."""
+    blocks = blocks_of(symmetry)
+    last = "theta" if symmetry.degree == 2 else "one"
+    if len(blocks) != 1:
+        return claim
+    name = next(
+        iter(qu.pair(qu.letter("g", block=blocks[0]), qu.letter(last, block=blocks[0])).atoms(AppliedUndef))
+    ).func.__name__
+    if name not in claim.functions:
+        return claim
+    return claim.mapped(lambda e: applied(e, {name: lambda when: sp.S.Zero}), "⟨g, X⟩ taken as 0, by invariance")
+
+
+def _with_values(claim: Claim, solution: Solution) -> Claim:
+    """γ, ω and κ replaced by what they are in the hyper-parameters."""
+    rates = {symbol: sp.powsimp(value) for symbol, value in solution.rates}
+    if claim.free_symbols & set(rates):
+        return claim.mapped(lambda e: e.xreplace(rates))
+    return claim
+
+
+def _named_functions(against: Law, solution: Solution, in_rates: bool) -> dict[str, Callable[..., sp.Expr]]:
+    """f, the drive, and G, Green's function, of the equation divided by its leading coefficient."""
+    leading = against.mass if against.is_oscillator else against.damping
+    green = (solution.green_form if in_rates else solution.green) * leading
+    drive = against.drive / leading
+    values: dict[str, Callable[..., sp.Expr]] = {"G": lambda when: green.subs(t, when), "Theta": lambda when: sp.S.One}
+    if drive != 0:
+        values["f"] = lambda when: drive.subs(t, when)
+    return values
+
+
+def _without_integral_equation(claim: Claim) -> Claim:
+    """Q(t) = Q(0) + ∫ … Q(τ) … dτ, differentiated once."""
+    integrals = set().union(*(side.atoms(sp.Integral) for side in claim.sides if isinstance(side, sp.Expr)))
+    charges = {"Q"} | {
+        name for name in claim.functions if name.startswith("theta.") and name.split(".")[-1] in ("theta", "one")
+    }
+    if not any(f.func.__name__ in charges for integral in integrals for f in integral.atoms(AppliedUndef)):
+        return claim
+    if claim.rates:
+        return claim
+    return claim.mapped(lambda e: sp.expand(e.diff(t)), "the integral equation was differentiated in t")
+
+
+def _squared(claim: Claim) -> Claim:
+    """|θ(t)| = … as |θ(t)|² = (…)²."""
+    left: Any = claim.left
+    right = claim.right
+    rooted = isinstance(left, sp.Pow) and left.exp == sp.S.Half and isinstance(left.base, AppliedUndef)
+    if not rooted or not isinstance(right, sp.Expr):
+        return claim
+    return replace(claim, left=left.base, right=sp.powdenest(right**2)).noted("both sides squared")
+
+
+def _solved_for_charge(claim: Claim, symmetry: Symmetry) -> Claim:
+    """A bare expression is one for the charge; a charge without argument on the right is its initial value."""
+    charges = _charges(symmetry)
+    right: Any = claim.right
+    if not isinstance(right, sp.Expr):
+        return claim
+    if claim.left is None:
+        charge: Any = in_blocks(symmetry)["Q"] if speaks_of_blocks(claim) else symbols.charge
+        claim = replace(claim, left=charge(t)).noted("read as what Q(t) equals")
+    left: Any = claim.left
+    alone = isinstance(left, sp.Expr) and left.atoms(AppliedUndef) and all(f.args[0] == t for f in left.atoms(AppliedUndef))
+    inside = {f for f in right.atoms(AppliedUndef) if f.func.__name__ in charges and f.args[0] == t}
+    given = {f for f in right.atoms(AppliedUndef) if f.func.__name__ in charges and f.args[0] == 0}
+    if not (alone and inside) or given:
+        return claim
+    started = right.xreplace({f: f.func(0) for f in inside})
+    return replace(claim, right=started).noted("the charge without argument on the right read as its initial value")
+
+
+def _solution_facts(solution: Solution, in_rates: bool, expand: dict) -> list[Fact]:
+    expr = solution.formula if in_rates else solution.expr
+    expr = _started(expr)
+    charge = applied(symbols.charge(t), expand)
+    terms = minus(terms_of(charge), terms_of(applied(expr, expand)))
+    facts = [fact_of("solution", terms, *map(key_of, sorted(charge.atoms(AppliedUndef), key=str)), fixed=True)]
+    if solution.law.is_oscillator and not solution.homogeneous_form.has(symbols.initial_rate):
+        rate = applied(sp.Function("Q'", real=True)(0), expand)
+        facts.append(Fact("initial rate", terms_of(rate)))
+    return facts
+
+
+def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dict) -> Fact:
+    Q = symbols.charge(t)
+    equation = against.equation.lhs - against.equation.rhs
+    if in_rates:
+        rates = [symbol for symbol, _ in solution.rates]
+        leading = against.mass if against.is_oscillator else against.damping
+        left = (
+            Q.diff(t, 2) + 2 * rates[0] * Q.diff(t) + rates[1] ** 2 * Q
+            if against.is_oscillator
+            else Q.diff(t) + rates[0] * Q
+        )
+        equation = left - against.drive / leading
+    terms = terms_of(applied(equation, expand))
+    charge = applied(Q, expand)
+    highest = [key_of(f.diff(t, k)) for k in (2, 1) for f in sorted(charge.atoms(AppliedUndef), key=str)]
+    return fact_of("law", terms, *highest)
+
+
+def _differentiated(fact: Fact) -> Fact:
+    """The law once more differentiated in t."""
+    expr = sp.Add(*(c * sp.Mul(*(atom**e for atom, e in key)) for key, c in fact.terms.items()))
+    return Fact(f"{fact.name}, differentiated", terms_of(expr.diff(t)))
+
+
+@reference.register
+def _ito(against: ItoLaw) -> Reference:
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        claim = _invariant(against.symmetry, claim)
+        claim = _with_drift(against, claim)
+        noise = {name for name in claim.functions if name.endswith(".dW") or name.startswith("dW.")}
+        if noise:
+            zero = dict.fromkeys(noise, lambda when: sp.S.Zero)
+            claim = claim.mapped(lambda e: applied(e, zero), "the noise is orthogonal to the generator, Gᵀ X = 0")
+        expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+        claim = claim.mapped(lambda e: applied(e, expand))
+        if claim.left is None:
+            claim = replace(claim, left=applied(symbols.charge(t), expand).diff(t)).noted("read as what dQ/dt equals")
+        equation = applied(against.equation.lhs - against.equation.rhs, expand)
+        charge = applied(symbols.charge(t), expand)
+        pivots = [key_of(f.diff(t)) for f in sorted(charge.atoms(AppliedUndef), key=str)]
+        return claim, [fact_of("Itô law", terms_of(equation), *pivots)]
+
+    base = training(blocks_of(against.symmetry))
+    scalars = {**base.scalars, "S": batch_size, "B": batch_size}
+    vocabulary = replace(base, scalars=scalars, vectors={**base.vectors, "mu": "mu"},
+                         functions={**base.functions, "T": noise_form.__name__})  # fmt: skip
+    label = f"the Itô law of the {against.symmetry.name} charge"
+    full = against.law
+    return Reference(
+        label,
+        vocabulary,
+        facts,
+        alternatives=lambda: [("g read as the gradient of the batch, no Σ is needed", reference(full))],
+    )
+
+
+def _with_drift(against: ItoLaw, claim: Claim) -> Claim:
+    """⟨μ, X⟩ as the law of full-batch descent has it, where one block carries the symmetry."""
+    blocks, p = blocks_of(against.symmetry), against.symmetry.degree
+    if len(blocks) != 1:
+        return claim
+    last = qu.letter("theta" if p == 2 else "one", block=blocks[0])
+    (paired,) = qu.pair(qu.letter("mu", block=blocks[0]), last).atoms(AppliedUndef)
+    projected = (against.law.drive - against.law.stiffness * symbols.charge(t)) / p
+    return claim.mapped(lambda e: applied(e, {paired.func.__name__: lambda when: projected.subs(t, when)}))

@@ -1,0 +1,392 @@
+"""From how a formula is written to what it says: nodes become quantities, by the vocabulary of what it is held against.
+
+One method for each kind of node. Every choice that the text leaves open is recorded as an assumption; what has no meaning
+here is refused with its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from derive import formula_tree as tree
+from derive import quantities as qu
+from derive.formula_tokens import FormulaError
+from derive.letters import Letters
+from derive.notation import listed
+from derive.operators import Operators, derivatives_joined, is_d
+from derive.products import added, evaluated, folded, multiply, raised, transposed
+from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.regimes import condition
+from derive.symbols import past
+from derive.vocabulary import Vocabulary
+
+MAX_NODES = 6000
+
+_ARCS = {"sin": "asin", "cos": "acos", "tan": "atan", "sinh": "asinh", "cosh": "acosh", "tanh": "atanh"}
+INVERSE = {name: getattr(sp, inverse) for name, inverse in _ARCS.items()}
+FUNCTIONS: dict[str, Callable[..., sp.Expr]] = {
+    name: getattr(sp, name) for name in listed("exp log sin cos tan sinh cosh tanh coth cot sec csc sech csch erf")
+}
+FUNCTIONS |= {"ln": sp.log} | {f"arc{name}": inverse for name, inverse in INVERSE.items()}
+FUNCTIONS |= {f"ar{name}": inverse for name, inverse in INVERSE.items() if name.endswith("h")}
+FUNCTIONS |= {inverse: getattr(sp, inverse) for inverse in _ARCS.values()}
+
+
+@dataclass
+class Reader:
+    """Reads the nodes of one statement.
+
+    Parameters
+    ----------
+    text, vocabulary
+        The formula, for messages, and what its letters mean.
+    branch, sign
+        Which row of cases is read, and which sign of ±.
+    """
+
+    text: str
+    vocabulary: Vocabulary
+    branch: int = 0
+    sign: int = 1
+    assumptions: list[str] = field(default_factory=list)
+    conditions: list[tuple[sp.Expr, str, sp.Expr]] = field(default_factory=list)
+    others: list[list[tuple[sp.Expr, str, sp.Expr]]] = field(default_factory=list)
+    dropped: list[sp.Expr] = field(default_factory=list)
+    clock: sp.Expr | None = None
+    continued: bool = False
+    summed: str = ""
+
+    @property
+    def now(self) -> sp.Expr:
+        """The time of a letter without argument."""
+        return self.vocabulary.time if self.clock is None else self.clock
+
+    def assume(self, note: str) -> None:
+        """Record an assumption, once."""
+        if note and note not in self.assumptions:
+            self.assumptions.append(note)
+
+    def fail(self, message: str, node: tree.Node) -> FormulaError:
+        """An error at the place of a node."""
+        return FormulaError(message, self.text, node.at)
+
+    def read(self, node: tree.Node) -> Quantity:
+        """What a node says.
+
+        Raises
+        ------
+        FormulaError
+            If it has no meaning in this vocabulary.
+        """
+        method = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if method is None:
+            raise self.fail(f"{type(node).__name__.lower()} has no meaning here", node)
+        try:
+            return method(node)
+        except MeaningError as error:
+            raise self.fail(str(error), node) from None
+
+    def tried(self, node: tree.Node) -> Quantity | None:
+        """What a node says, or None if it has no meaning; nothing of a failed attempt stays."""
+        kept = self.vocabulary, self.clock, self.summed, list(self.assumptions)
+        try:
+            return self.read(node)
+        except (FormulaError, MeaningError):
+            self.vocabulary, self.clock, self.summed, self.assumptions[:] = kept
+            return None
+
+    def scalar(self, node: tree.Node) -> sp.Expr:
+        """What a node says, which must be a number or a function of time."""
+        value = self.read(node)
+        if not isinstance(value, sp.Expr):
+            raise self.fail("expected a scalar here", node)
+        return value
+
+    # --- leaves ---
+
+    def _number(self, node: tree.Number) -> Quantity:
+        return sp.Rational(node.text)
+
+    def _name(self, node: tree.Name) -> Quantity:
+        return self._scripted(tree.Scripted(node, None, None, 0, at=node.at))
+
+    def _scripted(self, node: tree.Scripted) -> Quantity:
+        base = node.base
+        if isinstance(base, tree.Name | tree.Accented | tree.Number) or _is_letter(base):
+            return Letters(self).read(node)
+        if isinstance(base, tree.Bars):
+            return self._primed(self._norm(base, node.sup, node.sub), node)
+        if isinstance(base, tree.Group) and node.sub is None and not (node.primes and node.sup):
+            return self._primed(self._raised(self.read(base), node), node)
+        plain = isinstance(base, tree.Call | tree.Root | tree.Fraction | tree.Angle | tree.Rows) and not node.primes
+        if plain and node.sub is None:
+            return self._raised(self.read(base), node)
+        raise self.fail("these scripts have no meaning here", node)
+
+    def _raised(self, base: Quantity, node: tree.Scripted) -> Quantity:
+        if node.sup is None:
+            return base
+        if isinstance(node.sup, tree.Name) and node.sup.text == "T":
+            return transposed(base)
+        if isinstance(base, Linear) and set(base.terms.values()) == {1} and [w for w, _ in base.terms] == [("Sigma",)]:
+            return self._factor(base, node)
+        return raised(base, self.scalar(node.sup))
+
+    def _factor(self, covariance: Linear, node: tree.Scripted) -> Quantity:
+        """Σ^{1/2} as a factor G of Σ = GGᵀ."""
+        assert node.sup is not None
+        exponent = self.scalar(node.sup)
+        if exponent != sp.S.Half:
+            return raised(covariance, exponent)
+        self.assume("Σ^{1/2} read as a factor G with GGᵀ = Σ")
+        return covariance.mapped(lambda word, time: (("G",), time))
+
+    def _primed(self, value: Quantity, node: tree.Scripted) -> Quantity:
+        """Primes behind a bracket or a norm: the rate of the whole."""
+        return multiply(Differential({node.primes: sp.S.One}), value) if node.primes else value
+
+    def _accented(self, node: tree.Accented) -> Quantity:
+        return Letters(self).read(tree.Scripted(node, None, None, 0, at=node.at))
+
+    # --- arithmetic ---
+
+    def _total(self, node: tree.Total) -> Quantity:
+        found: Quantity | None = None
+        for term, sign in zip(node.terms, node.signs, strict=True):
+            if isinstance(term, tree.Name) and term.text in ("…", "...", "cdots", "ldots", "dots", "dotsb", "⋯"):
+                self.assume("dots read as terms of higher order, not checked")
+                self.continued = True
+                continue
+            value = self.read(term)
+            factor = {"+": 1, "-": -1, "±": self.sign, "∓": -self.sign}[sign]
+            if isinstance(value, Landau):
+                self.dropped.append(value.size)
+                continue
+            value = multiply(sp.Integer(factor), value)
+            found = value if found is None else added(found, value)
+        return sp.S.Zero if found is None else found
+
+    def _product(self, node: tree.Product) -> Quantity:
+        factors, signs = derivatives_joined(list(node.factors), list(node.signs))
+        if any(sign == "o" for sign in signs):
+            raise self.fail("products by components (⊙) have no meaning here", node)
+        return self._factors(factors, signs)
+
+    def _factors(self, factors: Sequence[tree.Node], signs: Sequence[str]) -> Quantity:
+        """Factors from left to right become quantities; operators then act on what is on their right."""
+        last = factors[-1]
+        if len(factors) > 1 and isinstance(last, tree.EvaluatedAt):  # the bar is read as behind the whole product
+            whole = tree.Product((*factors[:-1], last.base), tuple(signs), at=factors[0].at)
+            return self.read(tree.EvaluatedAt(whole, last.condition, at=last.at))
+        values: list[Quantity] = []
+        i = 0
+        while i < len(factors):
+            if isinstance(factors[i], tree.Big):
+                value, taken = self._large(factors, signs, i), len(factors) - i
+            else:
+                value, taken = Operators(self).bound(factors, signs, i)
+            values.append(self._inverted(value, factors[i]) if signs[i] == "/" else value)
+            i += taken
+        return folded(values)
+
+    def _inverted(self, value: Quantity, node: tree.Node) -> sp.Expr:
+        if not isinstance(value, sp.Expr):
+            raise self.fail("expected a scalar to divide by", node)
+        if value == 0:
+            raise self.fail("division by 0", node)
+        return 1 / value
+
+    def _fraction(self, node: tree.Fraction) -> Quantity:
+        derivative = Operators(self).derivative(node)
+        if derivative is not None:
+            return derivative
+        return multiply(1 / self._divisor(node.denominator), self.read(node.numerator))
+
+    def _divisor(self, node: tree.Node) -> sp.Expr:
+        value = self.scalar(node)
+        if value == 0:
+            raise self.fail("division by 0", node)
+        return value
+
+    def _root(self, node: tree.Root) -> Quantity:
+        index = sp.Integer(2) if node.index is None else self.scalar(node.index)
+        value = self.read(node.content)
+        if isinstance(value, Linear):
+            raise self.fail("the root of a matrix has no meaning here; write it as G with GGᵀ = Σ", node)
+        return raised(value, 1 / index)
+
+    def _group(self, node: tree.Group) -> Quantity:
+        if len(node.items) != 1:
+            raise self.fail("a list has no meaning here", node)
+        return self.read(node.items[0])
+
+    def _call(self, node: tree.Call) -> Quantity:
+        if node.function not in FUNCTIONS:
+            raise self.fail(
+                f"the function {node.function} has no meaning here; known are {', '.join(sorted(FUNCTIONS))}", node
+            )
+        argument = self.scalar(node.argument)
+        function = FUNCTIONS[node.function]
+        if node.power is None:
+            return function(argument)
+        power = self.scalar(node.power)
+        if power == -1 and node.function in INVERSE:
+            return INVERSE[node.function](argument)
+        return raised(function(argument), power)
+
+    def _evaluatedat(self, node: tree.EvaluatedAt) -> Quantity:
+        what = node.condition
+        if not (isinstance(what, tree.Relation) and what.signs[1:] == ("=",)):
+            raise self.fail("expected what is set, as in |_{t=0}", node)
+        variable, value = self.scalar(what.sides[0]), self.scalar(what.sides[1])
+        return evaluated(self.read(node.base), variable, value)
+
+    # --- products of vectors ---
+
+    def _bars(self, node: tree.Bars) -> Quantity:
+        return self._norm(node, None, None)
+
+    def _norm(self, node: tree.Bars, power: tree.Node | None, sub: tree.Node | None) -> Quantity:
+        value = self.read(node.content)
+        if (
+            isinstance(sub, tree.Name)
+            and sub.text == "h"
+            and "homogeneous" in self.vocabulary.notes
+            and isinstance(value, Linear)
+        ):
+            return self._homogeneous(value, power)
+        if sub is not None and not (isinstance(sub, tree.Number) and sub.text == "2"):
+            raise self.fail("a norm other than the Euclidean has no meaning here", sub)
+        exponent = sp.S.One if power is None else self.scalar(power)
+        if isinstance(value, sp.Expr):
+            return raised(sp.sqrt(raised(value, sp.Integer(2))) if exponent % 2 else value, exponent)
+        if isinstance(value, Linear) and value.closed:
+            return raised(qu.pair(self.moved(value), self.moved(value)), exponent / 2)
+        raise self.fail("expected a vector or a number between the bars", node)
+
+    def _homogeneous(self, value: Linear, power: tree.Node | None) -> Quantity:
+        """|θ_A(t)|_h²: the solution without drive."""
+        if power is None or self.scalar(power) != 2 or len(value.terms) != 1:
+            raise MeaningError("expected the square of a homogeneous solution, as in |θ|_h^2")
+        ((_, when),) = value.terms
+        self.assume(self.vocabulary.notes["homogeneous"])
+        return sp.Function("Q_h", real=True)(when)
+
+    def moved(self, vector: Linear) -> Linear:
+        """θ_{n+1} − θ_n as the step −ηd_n, and a whole vector as its block where there is one block."""
+        return Operators(self).step_taken(vector)
+
+    def _angle(self, node: tree.Angle) -> Quantity:
+        left, right = (self._vector(side) for side in (node.left, node.right))
+        return qu.pair(left, right)
+
+    def _vector(self, node: tree.Node) -> Linear:
+        value = self.read(node)
+        if value == 1:
+            return Letters(self).ones(None)
+        if not isinstance(value, Linear) or not value.closed:
+            raise self.fail("expected a vector in the inner product", node)
+        return value
+
+    # --- large operators ---
+
+    def _big(self, node: tree.Big) -> Quantity:
+        return self._large([node], [" "], 0)
+
+    def _large(self, factors: Sequence[tree.Node], signs: Sequence[str], i: int) -> Quantity:
+        head = factors[i]
+        assert isinstance(head, tree.Big)
+        rest, kept = list(factors[i + 1 :]), list(signs[i + 1 :])
+        if head.kind == "int":
+            return self._integral(head, rest, kept)
+        if head.kind == "sum":
+            return self._sum(head, rest, kept)
+        raise self.fail(f"{head.kind} has no meaning here", head)
+
+    def _integral(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
+        at = next((j for j in range(len(rest) - 1) if is_d(rest[j]) and isinstance(rest[j + 1], tree.Name)), None)
+        if at is None or head.lower is None or head.upper is None:
+            raise self.fail("expected an integral with limits and its differential, as in \\int_0^t … d\\tau", head)
+        variable = rest[at + 1]
+        assert isinstance(variable, tree.Name)
+        inside, outside = rest[:at], rest[at + 2 :]
+        if not inside:
+            inside, outside = outside, []
+        lower, upper = self.scalar(head.lower), self.scalar(head.upper)
+        body = self._bound_body(inside, signs, variable.text, past, head)
+        value = sp.Integral(body, (past, lower, upper))
+        if not outside:
+            return value
+        return multiply(value, self._factors(outside, [" ", *signs[len(rest) - len(outside) + 1 :]]))
+
+    def _sum(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
+        lower = head.lower
+        if isinstance(lower, tree.Name):
+            return self._over_parameters(lower.text, rest, signs, head)
+        if not (isinstance(lower, tree.Relation) and isinstance(lower.sides[0], tree.Name)):
+            raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
+        if lower.signs[1] in ("in", "∈") and head.upper is None:
+            return self._over_parameters(lower.sides[0].text, rest, signs, head)
+        start, stop = self._limits(lower, head)
+        index = sp.Symbol("i", integer=True, nonnegative=True)
+        body = self._bound_body(rest, signs, lower.sides[0].text, index, head)
+        return sp.Sum(body, (index, start, stop))
+
+    def _limits(self, lower: tree.Relation, head: tree.Big) -> tuple[sp.Expr, sp.Expr]:
+        if head.upper is None and lower.signs[1] in ("<", "lt"):
+            return sp.S.Zero, self.scalar(lower.sides[1]) - 1
+        if head.upper is None or lower.signs[1] != "=":
+            raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
+        return self.scalar(lower.sides[1]), self.scalar(head.upper)
+
+    def _over_parameters(self, index: str, rest: list[tree.Node], signs: list[str], head: tree.Node) -> sp.Expr:
+        """Σ_i θ_i as ⟨θ, 1⟩ and Σ_i θ_i² as |θ|²."""
+        kept, self.summed = self.summed, index
+        value: Any = self._factors(rest, [" ", *signs[1:]]) if rest else sp.S.Zero
+        self.summed = kept
+        total: Any = qu.pair(value, Letters(self).ones(None)) if isinstance(value, Linear) and value.closed else value
+        if not isinstance(total, sp.Expr) or not total.atoms(AppliedUndef):
+            raise self.fail(f"expected a sum over the parameters, as in \\sum_{index} \\theta_{index}", head)
+        self.assume(f"the sum over {index} read as one over all parameters of the block")
+        return total
+
+    def _bound_body(
+        self, nodes: list[tree.Node], signs: list[str], name: str, variable: sp.Symbol, head: tree.Node
+    ) -> sp.Expr:
+        """The body under a large operator, whose bound variable is also the time of letters without argument."""
+        if not nodes:
+            raise self.fail("expected what is integrated or summed", head)
+        kept = self.vocabulary, self.clock
+        self.vocabulary = self.vocabulary.with_scalars({name: variable})
+        self.clock = variable
+        signs = [" ", *signs[1 : len(nodes)]]
+        value = self._factors(nodes, signs)
+        self.vocabulary, self.clock = kept
+        if not isinstance(value, sp.Expr):
+            raise self.fail("expected a scalar to integrate or sum", head)
+        return value
+
+    # --- cases ---
+
+    def _rows(self, node: tree.Rows) -> Quantity:
+        if node.kind != "cases":
+            raise self.fail("a matrix has no meaning here", node)
+        rows = [(row[0], row[1] if len(row) > 1 else None) for row in node.rows]
+        regimes = [condition(self, cell) for _, cell in rows]
+        chosen = min(self.branch, len(rows) - 1)
+        if regimes[chosen] is None:
+            self.others = [regime for regime in regimes if regime]
+        else:
+            self.conditions.extend(regimes[chosen] or [])
+        return self.read(rows[chosen][0])
+
+
+def _is_letter(node: tree.Node) -> bool:
+    r"""Braces or a bar around one letter, as in {\theta}_A."""
+    single = isinstance(node, tree.Group) and node.bracket == "{" and len(node.items) == 1
+    return single and isinstance(node.items[0], tree.Name | tree.Scripted | tree.Accented)  # type: ignore[attr-defined]
