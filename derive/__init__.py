@@ -40,16 +40,16 @@ from derive.validity import Validity, validity
 
 if TYPE_CHECKING:
     from derive.claims import DerivationVerdict, check, check_derivation
-    from derive.formula_tokens import FormulaError
-    from derive.references import ClaimError
+    from derive.notation.tokens import FormulaError
+    from derive.references.reference import ClaimError
     from derive.verdict import Counterexample, Difference, Verdict
 
 _OF_CLAIMS = {
-    "ClaimError": "references",
+    "ClaimError": "references.reference",
     "Counterexample": "verdict",
     "DerivationVerdict": "claims",
     "Difference": "verdict",
-    "FormulaError": "formula_tokens",
+    "FormulaError": "notation.tokens",
     "Verdict": "verdict",
     "check": "claims",
     "check_derivation": "claims",

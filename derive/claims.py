@@ -14,24 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from derive import (  # noqa: F401  (each registers its readings)
-    discrete_references,
-    equation_references,
-    general_reference,
-    law_references,
-    symmetry_references,
-)
-from derive import formula_tree as tree
 from derive.comparison import Fact
 from derive.formula import parse
 from derive.judgement import held
-from derive.letters import flat
-from derive.notation import listed
-from derive.quantities import Quantity
-from derive.reading import Reader
-from derive.references import Claim, ClaimError, Condition, Reference, reference
+from derive.notation import tree
+from derive.notation.letters import flat
+from derive.notation.lexicon import listed
+from derive.notation.quantities import Quantity
+from derive.notation.reading import Reader
+from derive.notation.terms import minus, terms_of
+from derive.references.reference import Claim, ClaimError, Condition, Reference, reference
 from derive.regimes import condition
-from derive.terms import minus, terms_of
 from derive.verdict import Verdict
 
 MAX_BRANCHES = 6

@@ -10,7 +10,7 @@ import sympy as sp
 
 from derive.equality import vanishes
 from derive.evaluation import DIGITS, Point, Sampler, ValueMissing, value
-from derive.terms import Key, Terms, free_symbols
+from derive.notation.terms import Key, Terms, free_symbols
 
 POINTS = 6
 LARGEST_PROOF = 220

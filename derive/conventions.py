@@ -14,9 +14,9 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from derive import symbols
+from derive.notation.terms import Key, Terms
 from derive.symbols import past
 from derive.symbols import time as t
-from derive.terms import Key, Terms
 
 Change = Callable[[Terms], Terms]
 

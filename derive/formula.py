@@ -5,8 +5,8 @@ r"""A safe parser for formulas as papers write them, in LaTeX or plain text: one
     norms        |x|, \|x\|_2, ⟨x, y⟩, \langle x, y\rangle, <x, y>
     functions    \cosh x, \exp(…), e^{…}, \sqrt{…}, \int_0^t … d\tau, \sum_{i=0}^{n-1} …, \begin{cases}
 
-The result says how the text is built (:mod:`derive.formula_tree`); :mod:`derive.reading` says what it means. The parser is
-LALR, so its time is linear in the length of the text.
+The result says how the text is built (:mod:`derive.notation.tree`); :mod:`derive.notation.reading` says what it means. The
+parser is LALR, so its time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from derive import formula_tree as tree
-from derive import notation
-from derive.formula_tokens import FormulaError, Token, tokenize
+from derive.notation import lexicon, tree
+from derive.notation.tokens import FormulaError, Token, tokenize
 
 GRAMMAR = r"""
 start: statements
@@ -83,7 +82,7 @@ def parse(text: str, *, words: frozenset[str] = frozenset()) -> tuple[tree.Node,
     (False, True)
     >>> parse("import os")
     Traceback (most recent call last):
-    derive.formula_tokens.FormulaError: formula: unknown word 'import'; write a product of letters with spaces or *
+    derive.notation.tokens.FormulaError: formula: unknown word 'import'; write a product of letters with spaces or *
       at character 1:
         import os
         ^
@@ -281,7 +280,7 @@ class _Builder:
 
     def _big(self, branch: Any) -> tree.Node:
         (head,) = branch.children
-        return tree.Big(notation.BIG_KINDS[str(head)], None, None, at=head.start_pos)
+        return tree.Big(lexicon.BIG_KINDS[str(head)], None, None, at=head.start_pos)
 
     def _table(self, branch: Any) -> tree.Node:
         opening, *inside, closing = branch.children
@@ -319,12 +318,12 @@ def _with_scripts(base: tree.Node, sub: tree.Node | None, sup: tree.Node | None,
 
 def _function_of(node: tree.Node) -> str | None:
     base = node.base if isinstance(node, tree.Scripted) else node
-    return base.text if isinstance(base, tree.Name) and base.text in notation.FUNCTIONS else None
+    return base.text if isinstance(base, tree.Name) and base.text in lexicon.FUNCTIONS else None
 
 
 def _continues_argument(node: tree.Node) -> bool:
     base = node.base if isinstance(node, tree.Scripted) else node
-    letters = isinstance(base, tree.Name) and base.text not in notation.FUNCTIONS and base.text != "d"
+    letters = isinstance(base, tree.Name) and base.text not in lexicon.FUNCTIONS and base.text != "d"
     return letters or isinstance(base, tree.Number | tree.Fraction | tree.Root | tree.Accented)
 
 

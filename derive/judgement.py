@@ -11,11 +11,11 @@ import sympy as sp
 from derive.comparison import Compared, Fact, close, compare, proved, refined, vanishing_order
 from derive.conventions import CONVENTIONS, norms_squared
 from derive.evaluation import Point, Sampler, ValueMissing, value
-from derive.formula_tokens import FormulaError
-from derive.quantities import MeaningError
-from derive.references import Claim, ClaimError, Reference
-from derive.spoken import spoken
-from derive.terms import Key, Terms, minus, reduced, terms_of
+from derive.notation.quantities import MeaningError
+from derive.notation.spoken import spoken
+from derive.notation.terms import Key, Terms, minus, reduced, terms_of
+from derive.notation.tokens import FormulaError
+from derive.references.reference import Claim, ClaimError, Reference
 from derive.verdict import Counterexample, Difference, Evidence, Kind, Verdict
 
 

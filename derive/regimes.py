@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from derive import formula_tree as tree
-from derive.notation import listed
+from derive.notation import tree
+from derive.notation.lexicon import listed
 
 if TYPE_CHECKING:
-    from derive.reading import Reader
+    from derive.notation.reading import Reader
 
 COMPARISONS = {"==": "="} | {
     word: sign

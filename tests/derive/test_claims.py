@@ -22,10 +22,10 @@ from derive import (
 )
 from derive.comparison import Fact, close, compare, proved, vanishing_order
 from derive.evaluation import Sampler, ValueMissing, value
-from derive.references import Reference, reference
+from derive.notation.terms import terms_of
+from derive.references.reference import Reference, reference
 from derive.symbols import lr, weight_decay
 from derive.symbols import time as t
-from derive.terms import terms_of
 from tests.derive.claims_corpus import CORPUS, OBJECTS, against
 
 RIGHT = [entry for entry in CORPUS if not entry.named]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from derive import FormulaError
-from derive import formula_tree as tree
 from derive.formula import parse
-from derive.formula_tokens import MAX_DEPTH, MAX_LENGTH, tokenize
+from derive.notation import tree as tree
+from derive.notation.tokens import MAX_DEPTH, MAX_LENGTH, tokenize
 from tests.derive.hostile_formulas import hostile
 from tests.derive.paper_formulas import PAPER
 

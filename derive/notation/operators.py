@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from derive import formula_tree as tree
-from derive import quantities as qu
 from derive import symbols
-from derive.letters import Letters, base_name, expanded, factors_of, flat, instant, order_of
-from derive.products import evaluated, multiply
-from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.notation import quantities as qu
+from derive.notation import tree
+from derive.notation.letters import Letters, base_name, expanded, factors_of, flat, instant, order_of
+from derive.notation.products import evaluated, multiply
+from derive.notation.quantities import Differential, Landau, Linear, MeaningError, Quantity
 from derive.symbols import time as t
 
 if TYPE_CHECKING:
-    from derive.reading import Reader
+    from derive.notation.reading import Reader
 
 
 class Operators:

@@ -15,10 +15,10 @@ from sympy.core.function import AppliedUndef
 
 from derive import symbols
 from derive.comparison import Fact
-from derive.formula_tree import Node
-from derive.quantities import Linear, Quantity
-from derive.terms import Terms
-from derive.vocabulary import Vocabulary
+from derive.notation.quantities import Linear, Quantity
+from derive.notation.terms import Terms
+from derive.notation.tree import Node
+from derive.notation.vocabulary import Vocabulary
 
 Condition = tuple[sp.Expr, str, sp.Expr]
 

@@ -13,17 +13,17 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from derive import formula_tree as tree
-from derive import quantities as qu
-from derive.formula_tokens import FormulaError
-from derive.letters import Letters
-from derive.notation import listed
-from derive.operators import Operators, derivatives_joined, is_d
-from derive.products import added, evaluated, folded, multiply, raised, transposed
-from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.notation import quantities as qu
+from derive.notation import tree
+from derive.notation.letters import Letters
+from derive.notation.lexicon import listed
+from derive.notation.operators import Operators, derivatives_joined, is_d
+from derive.notation.products import added, evaluated, folded, multiply, raised, transposed
+from derive.notation.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.notation.tokens import FormulaError
+from derive.notation.vocabulary import Vocabulary
 from derive.regimes import condition
 from derive.symbols import past
-from derive.vocabulary import Vocabulary
 
 MAX_NODES = 6000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derive import quantities as qu
-from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.notation import quantities as qu
+from derive.notation.quantities import Differential, Landau, Linear, MeaningError, Quantity
 from derive.symbols import time as t
 
 MAX_POWER = 60

@@ -13,19 +13,19 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from derive import quantities as qu
 from derive import symbols
-from derive.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
 from derive.comparison import Fact
 from derive.law import Law, law
-from derive.references import Claim, Reference, applied, fact_of, key_of, reference
+from derive.notation import quantities as qu
+from derive.notation.terms import minus, terms_of
+from derive.notation.vocabulary import Vocabulary, training
+from derive.references.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
+from derive.references.reference import Claim, Reference, applied, fact_of, key_of, reference
 from derive.solution import Solution, solve
 from derive.stochastic import ItoLaw, batch_size, noise_form
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
-from derive.terms import minus, terms_of
 from derive.update_rule import UpdateRule
-from derive.vocabulary import Vocabulary, training
 
 _DIVIDED = "the equation being divided by what stands before its highest derivative"
 RATES = (symbols.rate, symbols.damping_rate, symbols.frequency)

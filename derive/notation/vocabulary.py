@@ -34,7 +34,7 @@ class Vocabulary:
     functions
         Scalar functions of time, by the name that the statement uses: ``Q`` -> ``Q``.
     vectors, matrices
-        Letters of words (:mod:`derive.quantities`).
+        Letters of words (:mod:`derive.notation.quantities`).
     blocks
         Blocks of parameters on which a symmetry acts.
     steps

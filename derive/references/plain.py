@@ -9,14 +9,14 @@ from types import NoneType
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from derive import formula_tree as tree
 from derive import symbols
 from derive.comparison import Fact
-from derive.notation import GREEK
-from derive.quantities import Linear
-from derive.references import Claim, ClaimError, Reference, applied, reference
-from derive.terms import minus, terms_of
-from derive.vocabulary import Vocabulary, training
+from derive.notation import tree
+from derive.notation.lexicon import GREEK
+from derive.notation.quantities import Linear
+from derive.notation.terms import minus, terms_of
+from derive.notation.vocabulary import Vocabulary, training
+from derive.references.reference import Claim, ClaimError, Reference, applied, reference
 
 CANONICAL = {"t": symbols.time, "tau": symbols.past, "n": symbols.step, "eta": symbols.lr, "lambda": symbols.weight_decay,
              "beta": symbols.momentum, "alpha": symbols.dampening, "gamma": symbols.damping_rate, "omega": symbols.frequency,

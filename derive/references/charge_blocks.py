@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from derive import quantities as qu
-from derive.references import Claim
+from derive.notation import quantities as qu
+from derive.references.reference import Claim
 from derive.symmetry import Symmetry
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from derive import formula_tree as tree
-from derive import quantities as qu
 from derive import symbols
-from derive.products import multiply, raised
-from derive.quantities import Differential, Landau, Linear, MeaningError, Quantity
+from derive.notation import quantities as qu
+from derive.notation import tree
+from derive.notation.products import multiply, raised
+from derive.notation.quantities import Differential, Landau, Linear, MeaningError, Quantity
 from derive.symbols import time as t
 
 if TYPE_CHECKING:
-    from derive.reading import Reader
+    from derive.notation.reading import Reader
 
 instant = sp.Symbol("dt", positive=True)
 """dt of a differential."""

@@ -1,6 +1,6 @@
 """What a formula is made of, before anything is said of what it means: immutable nodes, each with its place in the text.
 
-Which name is a learning rate and which a vector is decided in :mod:`derive.reading`.
+Which name is a learning rate and which a vector is decided in :mod:`derive.notation.reading`.
 """
 
 from __future__ import annotations

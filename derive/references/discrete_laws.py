@@ -10,13 +10,13 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from derive import symbols
-from derive.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
 from derive.comparison import Fact
 from derive.discrete_law import DRIVES, C_n, DiscreteLaw, Q_n, discrete_law
-from derive.references import Claim, Reference, applied, key_of, reference
+from derive.notation.terms import Terms, minus, terms_of
+from derive.notation.vocabulary import training
+from derive.references.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
+from derive.references.reference import Claim, Reference, applied, key_of, reference
 from derive.symbols import step as n
-from derive.terms import Terms, minus, terms_of
-from derive.vocabulary import training
 
 
 @reference.register

@@ -12,7 +12,7 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from derive.quantities import Linear, MeaningError, Quantity
+from derive.notation.quantities import Linear, MeaningError, Quantity
 from derive.symbols import past
 
 Key = tuple[Any, ...]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from derive import notation
+from derive.notation import lexicon
 
 MAX_LENGTH = 8000
 MAX_TOKENS = 4000
@@ -133,25 +133,21 @@ class _Scanner:
 
     def _environment(self, found: str, at: int) -> Iterator[Token]:
         name = found[found.index("{") + 1 : found.index("}")].strip()
-        if name in notation.ALIGNED:
+        if name in lexicon.ALIGNED:
             return
-        if name not in notation.TABLES:
-            known = ", ".join(sorted(notation.TABLES))
+        if name not in lexicon.TABLES:
+            known = ", ".join(sorted(lexicon.TABLES))
             raise FormulaError(f"unknown environment {name!r}; accepted are {known}", self.text, at)
-        yield Token("BEGIN" if found.startswith("\\begin") else "END", notation.TABLES[name], at)
+        yield Token("BEGIN" if found.startswith("\\begin") else "END", lexicon.TABLES[name], at)
 
     def _prose(self, found: str, at: int) -> Iterator[Token]:
         start = at + found.index("{") + 1
         for word in re.finditer(r"[A-Za-z0-9-]+|[^\sA-Za-z0-9-]", found[found.index("{") + 1 : -1]):
             letters = word.group()
-            if letters in notation.SEPARATORS:
+            if letters in lexicon.SEPARATORS:
                 yield Token("SEMI", letters, start + word.start())
                 continue
-            if (
-                re.fullmatch(r"[A-Za-z-]{2,}", letters)
-                and letters not in notation.WORDS
-                and letters not in notation.FUNCTIONS
-            ):
+            if re.fullmatch(r"[A-Za-z-]{2,}", letters) and letters not in lexicon.WORDS and letters not in lexicon.FUNCTIONS:
                 continue  # prose: it says nothing that is checked
             if re.fullmatch(r"[A-Za-z0-9]+", letters):
                 yield from self._content(letters, start + word.start())
@@ -168,20 +164,20 @@ class _Scanner:
             yield from self._word(inner, at, whole=inner.isalnum() and not inner.isalpha())
 
     def _macro(self, name: str, at: int) -> Iterator[Token]:
-        if name in notation.IGNORED:
+        if name in lexicon.IGNORED:
             self.side = name if name in ("left", "right") else ""
             return
         side, self.side = self.side, ""
-        if name in notation.NAMES:
-            yield Token("NAME", notation.NAMES[name], at)
-        elif name in notation.FUNCTIONS:
+        if name in lexicon.NAMES:
+            yield Token("NAME", lexicon.NAMES[name], at)
+        elif name in lexicon.FUNCTIONS:
             yield Token("FUNC", name, at)
-        elif name in notation.ACCENTS:
-            yield Token("ACCENT", notation.ACCENTS[name], at)
-        elif name in notation.FONTS:
+        elif name in lexicon.ACCENTS:
+            yield Token("ACCENT", lexicon.ACCENTS[name], at)
+        elif name in lexicon.FONTS:
             return
-        elif name in notation.SYMBOLS:
-            kind = notation.SYMBOLS[name]
+        elif name in lexicon.SYMBOLS:
+            kind = lexicon.SYMBOLS[name]
             yield Token({"left": "LBAR", "right": "RBAR"}.get(side, kind) if kind in ("BAR", "DBAR") else kind, name, at)
         else:
             known = "\\frac, \\sqrt, \\int, \\sum, \\langle, \\nabla, \\dot, \\exp and other functions, \\begin{cases}"
@@ -198,22 +194,22 @@ class _Scanner:
             yield Token("NUMBER", digits, at)
 
     def _word(self, word: str, at: int, *, whole: bool) -> Iterator[Token]:
-        known = notation.WORDS.get(word)
+        known = lexicon.WORDS.get(word)
         if word in self.words or known:
             yield Token("NAME", word if word in self.words else known or word, at)
-        elif word in notation.FUNCTIONS:
+        elif word in lexicon.FUNCTIONS:
             yield Token("FUNC", word, at)
         elif word == "sqrt":
             yield Token("SQRT", word, at)
         elif word in ("int", "sum", "prod", "lim"):
             yield Token("BIG", word, at)
-        elif word in notation.SEPARATORS:
+        elif word in lexicon.SEPARATORS:
             yield Token("SEMI", word, at)
-        elif len(word) > 1 and word in notation.PROSE:
+        elif len(word) > 1 and word in lexicon.PROSE:
             return
         elif whole:
             yield Token("NAME", word, at)
-        elif word[0] == "d" and (word[1:] in notation.WORDS or word[1:] in self.words):
+        elif word[0] == "d" and (word[1:] in lexicon.WORDS or word[1:] in self.words):
             yield Token("NAME", "d", at)
             yield from self._word(word[1:], at + 1, whole=False)
         elif len(word) > 3:
@@ -223,14 +219,14 @@ class _Scanner:
 
     def _character(self, letter: str, at: int) -> Iterator[Token]:
         side, self.side = self.side, ""
-        if letter in notation.UNICODE:
-            yield Token("NAME", notation.UNICODE[letter], at)
-        elif letter in notation.SUPERSCRIPTS:
-            yield from self._raised("CARET", notation.SUPERSCRIPTS[letter], at)
-        elif letter in notation.SUBSCRIPTS:
-            yield from self._raised("UNDER", notation.SUBSCRIPTS[letter], at)
-        elif letter in notation.CHARACTERS:
-            kind = notation.CHARACTERS[letter]
+        if letter in lexicon.UNICODE:
+            yield Token("NAME", lexicon.UNICODE[letter], at)
+        elif letter in lexicon.SUPERSCRIPTS:
+            yield from self._raised("CARET", lexicon.SUPERSCRIPTS[letter], at)
+        elif letter in lexicon.SUBSCRIPTS:
+            yield from self._raised("UNDER", lexicon.SUBSCRIPTS[letter], at)
+        elif letter in lexicon.CHARACTERS:
+            kind = lexicon.CHARACTERS[letter]
             yield Token({"left": "LBAR", "right": "RBAR"}.get(side, kind) if kind in ("BAR", "DBAR") else kind, letter, at)
         elif letter in "\u0307\u0308":
             raise FormulaError("combining accents are not read; write \\dot or a prime", self.text, at)
@@ -240,7 +236,7 @@ class _Scanner:
 
     def _raised(self, script: str, letter: str, at: int) -> Iterator[Token]:
         """Unicode superscripts: each run becomes one script in braces."""
-        table = notation.SUPERSCRIPTS if script == "CARET" else notation.SUBSCRIPTS
+        table = lexicon.SUPERSCRIPTS if script == "CARET" else lexicon.SUBSCRIPTS
         if at == 0 or self.text[at - 1] not in table:
             yield Token(script, letter, at)
             yield Token("LBRACE", "{", at)
@@ -257,7 +253,7 @@ def _rows_joined(tokens: list[Token]) -> list[Token]:
         depth += {"BEGIN": 1, "END": -1}.get(token.kind, 0)
         if depth <= 0 and token.kind == "AMP":
             continue
-        if token.text in notation.SEPARATORS and (depth > 0 or not found or found[-1].kind in ("COMMA", "SEMI")):
+        if token.text in lexicon.SEPARATORS and (depth > 0 or not found or found[-1].kind in ("COMMA", "SEMI")):
             continue
         if depth <= 0 and token.kind == "NEWROW":
             following = next((t.kind for t in tokens[i + 1 :] if t.kind not in ("AMP", "NEWROW")), None)

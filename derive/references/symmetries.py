@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from derive import quantities as qu
-from derive.charge_blocks import blocks_of, in_blocks, weights_of
 from derive.comparison import Fact
-from derive.quantities import Linear
-from derive.references import Claim, ClaimError, Reference, applied, reference
+from derive.notation import quantities as qu
+from derive.notation.quantities import Linear
+from derive.notation.terms import minus, terms_of
+from derive.notation.vocabulary import training
+from derive.references.charge_blocks import blocks_of, in_blocks, weights_of
+from derive.references.reference import Claim, ClaimError, Reference, applied, reference
 from derive.relations import Relation
 from derive.symbols import charge
 from derive.symbols import time as t
 from derive.symmetry import Identity, Symmetry
-from derive.terms import minus, terms_of
-from derive.vocabulary import training
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from derive.notation.terms import Key
 from derive.symbols import step as n
 from derive.symbols import time as t
-from derive.terms import Key
 
 _LETTERS = {"theta": "θ", "theta'": "θ'", "theta''": "θ''", "one": "1", "Sigma": "Σ", "G^T": "Gᵀ"}
 _OPERATORS = {"H", "T", "Sigma", "G", "G^T", "M", "f'", "f''", "f'''"}

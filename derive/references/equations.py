@@ -9,22 +9,22 @@ import sympy as sp
 
 from derive import inner_product as ip
 from derive import pde_scheme as pde
-from derive import quantities as qu
 from derive import symbols
 from derive.bseries import BSeries, b_series
 from derive.comparison import Fact
 from derive.modified_equation import ModifiedEquation, flow_limit
+from derive.notation import quantities as qu
+from derive.notation.quantities import Linear, MeaningError
+from derive.notation.terms import Terms, terms_of
+from derive.notation.vocabulary import Vocabulary, training
 from derive.pde_scheme import ModifiedPDE
-from derive.quantities import Linear, MeaningError
-from derive.references import Claim, ClaimError, Reference, fact_of, key_of, reference
+from derive.references.reference import Claim, ClaimError, Reference, fact_of, key_of, reference
 from derive.shuffling import EpochLoss, batch_count, own_curvature
 from derive.stochastic import NOISE, StochasticModifiedEquation, batch_size
 from derive.symbols import step as n
 from derive.symbols import time as t
-from derive.terms import Terms, terms_of
 from derive.trees import RootedTree
 from derive.update_rule import UpdateRule
-from derive.vocabulary import Vocabulary, training
 
 # --- words ---
 
