@@ -68,6 +68,15 @@ def _parser() -> Any:
 def parse(text: str, *, words: frozenset[str] = frozenset()) -> tuple[tree.Node, ...]:
     r"""The statements of a formula, as nodes.
 
+    >>> parse(r"\frac12") == parse("1/2"), parse(r"\frac{1}{2}") == parse(r"\frac12")
+    (False, True)
+    >>> parse("import os")
+    Traceback (most recent call last):
+    derive.notation.tokens.FormulaError: formula: unknown word 'import'; write a product of letters with spaces or *
+      at character 1:
+        import os
+        ^
+
     Parameters
     ----------
     words
@@ -77,15 +86,6 @@ def parse(text: str, *, words: frozenset[str] = frozenset()) -> tuple[tree.Node,
     ------
     FormulaError
         With the position, what stands there, and what would be accepted.
-
-    >>> parse(r"\frac12") == parse("1/2"), parse(r"\frac{1}{2}") == parse(r"\frac12")
-    (False, True)
-    >>> parse("import os")
-    Traceback (most recent call last):
-    derive.notation.tokens.FormulaError: formula: unknown word 'import'; write a product of letters with spaces or *
-      at character 1:
-        import os
-        ^
     """
     tokens = _roots_marked(tokenize(text, words))
     return _Builder(text).statements(_syntax_tree(tokens, text).children[0])

@@ -36,7 +36,7 @@ def beside_conf(name):
 
 def test_there_are_lessons_and_pages():
     assert [path.name.split("_")[1] for path in LESSONS] == [str(k) for k in range(1, len(LESSONS) + 1)]
-    assert len(LESSONS) >= 7
+    assert len(LESSONS) >= 8
     assert len(PAGES) >= 10
 
 
