@@ -259,7 +259,10 @@ def _add_experiment(commands: Any) -> None:
         "nmech experiment --figures 5,6 --out demo",
     )  # fmt: skip
     parser.add_argument("--out", required=True, help="new folder for the logs and report.html, or an experiment's to go on")
-    parser.add_argument("--preset", choices=("demo", "paper"), default="demo", help="the size (default: demo)")
+    parser.add_argument(
+        "--preset", choices=("demo", "full-width", "paper"), default="demo",
+        help="the size (default: demo); full-width: the paper's network on digits, an hour on two cores",
+    )  # fmt: skip
     _add_figures(parser, "all")
     parser.add_argument("--table", action="store_true", help="also train what is in Table 4 but in no figure")
     parser.add_argument("--data", default=None, help="digits, or tiny-imagenet:PATH (default: the preset's)")

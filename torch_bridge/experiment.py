@@ -152,7 +152,7 @@ class _Task:
         """As :func:`torch_bridge.commands.train_model` takes them."""
         preset = self.preset
         model = {"model": self.run.model, "width": preset.width, "input_size": preset.input_size, "data": preset.data}
-        return {**asdict(self.training), **model, "classes": None, "out": self.path}
+        return {**asdict(self.training), **model, "classes": preset.classes, "out": self.path}
 
     def is_done(self) -> bool:
         """Whether the run is complete, and with these settings."""

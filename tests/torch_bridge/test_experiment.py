@@ -222,7 +222,7 @@ def test_a_figure_whose_run_is_missing_or_cut_short_is_refused_by_the_runs_name(
 def test_a_folder_without_an_experiment_or_with_a_damaged_record_is_refused(copy, tmp_path):
     with pytest.raises(TrainingError, match=f"expected an experiment's folder with {RECORD}"):
         draw_experiment(tmp_path)
-    with pytest.raises(TrainingError, match="preset: expected one of demo, paper, got 'tiny'"):
+    with pytest.raises(TrainingError, match="preset: expected one of demo, full-width, paper, got 'tiny'"):
         draw_experiment(copy)
     (copy / RECORD).write_text("{")
     with pytest.raises(TrainingError, match=f"{RECORD}: damaged"):

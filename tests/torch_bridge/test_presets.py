@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from torch_bridge.presets import DEMO, PAPER, PRESETS, TABLE_4, FigurePlan, Panel, Run, Sweep
+from torch_bridge.presets import DEMO, FULL_WIDTH, PAPER, PRESETS, TABLE_4, FigurePlan, Panel, Run, Sweep
 from torch_bridge.train import TrainingError
 
 PLAIN, BN = "vgg16", "vgg16-bn"
@@ -60,6 +60,11 @@ def test_the_papers_runs_last_a_hundred_epochs_undamped_unclipped_at_full_size()
         assert (training.dampening, training.nesterov, training.clip, training.cosine) == (0, False, 0, False)
 
 
+def test_the_full_width_preset_trains_the_papers_network_in_twelve_runs():
+    assert (FULL_WIDTH.width, FULL_WIDTH.input_size, FULL_WIDTH.classes) == (PAPER.width, PAPER.input_size, 200)
+    assert len(FULL_WIDTH.runs()) == len(FULL_WIDTH.runs(table=True)) == 12
+
+
 @pytest.mark.parametrize("number", CAPTIONS)
 def test_a_figure_shows_the_runs_of_its_caption(number):
     runs = set(plan(number).runs())
@@ -81,7 +86,7 @@ def test_a_figure_shows_the_charges_of_its_caption_on_nets_that_have_them(number
     assert len(set(panels)) == len(panels)
 
 
-def test_every_figure_is_in_both_presets():
+def test_every_figure_is_in_every_preset():
     assert all([plan.number for plan in preset.figures] == list(CAPTIONS) for preset in PRESETS.values())
 
 
