@@ -8,8 +8,6 @@ that nmech follows, *symmetry + update rule → equation of learning → law of 
 closed-form solution*.
 """
 
-# sphinx_gallery_thumbnail_path = "figures/momentum.png"
-
 # %%
 # Symmetries
 # ----------
@@ -20,6 +18,7 @@ import sympy as sp
 import derive
 from derive.schemes import lax_wendroff
 
+# sphinx_gallery_thumbnail_path = "figures/momentum.png"
 derive.scale()
 
 # %%
@@ -107,6 +106,17 @@ derive.ito_law(derive.scale(), derive.sgd())
 # gradient, and more.
 
 derive.charge_rate(derive.scale(), derive.sgd(weight_decay=False), 2)
+
+# %%
+# Verdicts
+# --------
+#
+# On a formula that somebody typed: right, or not, and then where (lesson 8).
+
+derive.check(
+    r"\frac{d}{dt}|\theta|^2 = -\lambda|\theta|^2 + \eta|g|^2",
+    derive.law(derive.scale(), derive.sgd()),
+)
 
 # %%
 # On paper
