@@ -22,6 +22,9 @@ TILE = 2**18
 PRECISE_TILE = 2**15
 """Likewise where they are widened to float64 first, which takes a buffer of 256 kB."""
 
+_SMALL = 2**12
+"""Numbers up to which a product is made at once: a bias is soon summed, and NumPy's calls would take longer than the sum."""
+
 _WIDTH, _HEIGHT = 8192, 256
 """Most columns and rows of a tile. Inside one, float32 is added in float32. OpenBLAS splits no shorter dot product over
 threads of its own, which would then wait beside torch's."""
@@ -66,7 +69,7 @@ def matrix_sums(
     matrices = [t.detach().reshape(leading, -1) if k in needed and t is not None else None for k, t in enumerate(tensors)]
     first = matrices[products[0].first]
     assert first is not None, "only a second factor can be ones"
-    if first.device.type != "cpu":
+    if first.device.type != "cpu" or first.numel() <= _SMALL:
         return [_at_once(matrices[p.first], matrices[p.second], p, precise) for p in products]  # type: ignore[arg-type]
     arrays: _Tiles = [None if matrix is None else matrix.numpy() for matrix in matrices]
     along = [np.zeros(first.shape[0]) if p.rows else None for p in products]
@@ -84,7 +87,7 @@ def _tensor(sums: NDArray | None) -> Tensor | None:
 
 
 def _at_once(a: Tensor, b: Tensor | None, asked: Product, precise: bool) -> Sums:
-    """Without a wait for the device."""
+    """On an accelerator without a wait for it."""
     product = a if b is None else a.double() * b if precise else a * b
     along = product.sum(1, dtype=torch.float64) if asked.rows else None
     return along, (product.sum(0, dtype=torch.float64) if asked.columns else None)

@@ -144,6 +144,12 @@ class Plan:
         return self.tracked[0].parameter.device
 
     @property
+    def parameter_bytes(self) -> int:
+        """What the recorded parameters take up here."""
+        held = (_local(tracked.parameter) for tracked in self.tracked)
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+    @property
     def dtype(self) -> str:
         """How precisely a row is worth storing: as the parameters are."""
         return "float64" if any(t.parameter.dtype == torch.float64 for t in self.tracked) else "float32"

@@ -24,6 +24,7 @@ def both(a, b, leading, **options):
 def test_in_integers_both_sums_are_exact(monkeypatch, shape, tile, precise):
     if math.prod(shape) > 1000 * tile:
         pytest.skip("a loop over too many tiles")
+    monkeypatch.setattr(neuron_sums, "_SMALL", 0)
     monkeypatch.setattr(neuron_sums, "TILE", tile)
     monkeypatch.setattr(neuron_sums, "PRECISE_TILE", tile)
     neuron_sums._tiles.cache_clear()
@@ -35,7 +36,9 @@ def test_in_integers_both_sums_are_exact(monkeypatch, shape, tile, precise):
         assert torch.equal(columns, product.sum(0))
 
 
-def test_each_of_several_products_is_summed_along_what_it_asks_for():
+@pytest.mark.parametrize("small", [0, 100], ids=["in tiles", "at once"])
+def test_each_of_several_products_is_summed_along_what_it_asks_for(monkeypatch, small):
+    monkeypatch.setattr(neuron_sums, "_SMALL", small)
     a, b = (torch.randint(-9, 9, (5, 6), generator=torch.Generator().manual_seed(k)).double() for k in (1, 2))
     asked = [Product(0, 2, True, False), Product(0, 0, False, True), Product(2, 3, False, False), Product(2, 3, True, True)]
     (rows, _), (_, columns), nothing, (plain, down) = found = matrix_sums([a, None, b, None], asked, 5)
@@ -104,8 +107,8 @@ def test_a_number_that_is_not_finite_stays_in_its_row_and_column():
 
 def test_on_another_device_the_same_is_done_with_its_own_tensors():
     """The branch that accelerators take, run on a CPU."""
-    a, b = (torch.randn(6, 10, generator=torch.Generator().manual_seed(k), dtype=torch.float64) for k in (1, 2))
-    here = both(a, b, 6)
+    a, b = (torch.randn(60, 100, generator=torch.Generator().manual_seed(k), dtype=torch.float64) for k in (1, 2))
+    here = both(a, b, 60)
     there = neuron_sums._at_once(a, b, Product(0, 1, rows=True, columns=True), precise=True)
     for one, other in zip(here, there, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-13)
