@@ -11,6 +11,22 @@ from torch import Tensor
 
 from torch_bridge.run_header import Header, first_nonfinite
 
+_SHARE, _LEAST, _MOST = 0.01, 2**18, 256
+
+
+def rows_to_wait(header: Header, parameter_bytes: int) -> int:
+    """How many rows wait unless someone says otherwise: 1 % of the parameters' bytes, or 256 kB, at most 256 rows.
+
+    Measured charges, two float64 numbers a neuron, wait among them and count. Writing 7 rows at a time costs a CPU as
+    little for each row as writing 256; on an accelerator the training waits at every write.
+
+    >>> header = Header((), "float32", every=1, nesterov=False, fresh=True)
+    >>> rows_to_wait(header, 0)
+    256
+    """
+    row = np.dtype(header.dtype).itemsize * header.columns + 2 * 8 * header.neurons / header.every
+    return int(min(_MOST, max(1.0, max(_LEAST, _SHARE * parameter_bytes) / max(row, 1.0))))
+
 
 class PendingRows:
     """Rows that wait on the device, and charges measured among them: ``(step, charge, magnitude)``."""
@@ -29,10 +45,15 @@ class PendingRows:
         self._rows[len(self)].copy_(row)
         self._hyper.append(hyper)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another row."""
+        return len(self) == len(self._rows)
+
     def last_is_finite(self) -> bool:
-        """Whether the latest row and charge are finite."""
+        """Whether the latest row and charge are finite; a CPU's."""
         latest = [self._rows[len(self) - 1], *(magnitude for _, _, magnitude in self.charges[-1:])]
-        return all(bool(torch.isfinite(values).all()) for values in latest)
+        return all(bool(np.isfinite(values.numpy()).all()) for values in latest)
 
     def take(self) -> tuple[NDArray[Any], NDArray[np.float64], list[tuple[int, NDArray[Any], NDArray[Any]]]]:
         """Hand everything over to the host, as forcing, hyper-parameters and charges."""

@@ -12,7 +12,7 @@ channel        degree 2                  degree 1         meaning
 ``overlap``    ``⟨d_n, v_{n+1}⟩_M``                       with Nesterov only; else ``d = v``, or there is no ``v``
 =============  ========================  ===============  ===========================================================
 
-and, every few steps, the charge ``⟨θ, θ⟩_M`` or ``⟨θ, c⟩`` itself. All sums are accumulated in float64.
+and, every few steps (10 by default), the charge ``⟨θ, θ⟩_M`` or ``⟨θ, c⟩`` itself. All sums are accumulated in float64.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from torch_bridge.pending_rows import PendingRows, rows_before_nonfinite
+from torch_bridge.pending_rows import PendingRows, rows_before_nonfinite, rows_to_wait
 from torch_bridge.predict import Predictor
 from torch_bridge.recording_guard import Guard
 from torch_bridge.recording_plan import Seen, Tracked, model_of, plan_recording
@@ -79,9 +79,12 @@ class Recorder:
         A new or empty folder. Where FSDP2 has sharded the parameters all processes record, each into its own ``rank0``,
         ``rank1``, ... in there, and each the whole run; under DDP let one process record.
     every
-        Steps between two measured charges; it is also measured at attach and at the end.
+        Steps between two measured charges; it is also measured at attach, at every :meth:`flush` and at the end. The laws do
+        not need it, they predict it from the forcing, which is recorded at every step; measured seldom it is as good a
+        check, since a gap once open stays. It costs about as much as all of the forcing of a step.
     flush_every
-        Steps between two writes: how much a killed process loses. The rows wait on the parameters' device.
+        Steps between two writes: how much a killed process loses. The rows wait on the parameters' device. By default as
+        many as fit into 1 % of the parameters' bytes or into 256 kB, at most 256.
     forcing
         ``"all"`` channels above, from which any law can be replayed; or ``"drive"``, the ones that drive the exact law
         where ⟨g, X⟩ = 0: ``direction`` with momentum (and Nesterov's ``overlap``), ``gradient`` without. Then one
@@ -117,15 +120,15 @@ class Recorder:
         symmetries: SymmetryMap,
         path: str | os.PathLike[str],
         *,
-        every: int = 1,
-        flush_every: int = 256,
+        every: int = 10,
+        flush_every: int | None = None,
         forcing: str = "all",
         online: int | None = None,
         resume: int | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         check_optimizer(optimizer)
-        for name, value in (("every", every), ("flush_every", flush_every)):
+        for name, value in (("every", every), ("flush_every", 1 if flush_every is None else flush_every)):
             if not isinstance(value, int) or value < 1:
                 raise RecordingError(f"{name}: expected an integer number of steps >= 1, got {value!r}")
         if resume is not None and (not isinstance(resume, int) or resume < 0):
@@ -166,7 +169,8 @@ class Recorder:
         else:
             self._writer = RunLogWriter.resume(self._path, header, self._resume)
             self._check_restored()
-        self._pending = PendingRows(self._flush_every, header, self._plan.device)
+        capacity = self._flush_every or rows_to_wait(header, self._plan.parameter_bytes)
+        self._pending = PendingRows(capacity, header, self._plan.device)
         self._handle = self._optimizer.register_step_post_hook(self._after_step)
         return self
 
@@ -180,7 +184,7 @@ class Recorder:
             warnings.warn(f"the log of this run ends early: {trouble}", RuntimeWarning, stacklevel=2)
 
     def flush(self) -> None:
-        """Write the rows that wait on the device.
+        """Write the rows that wait on the device, and the charge as it is now, by which a resumed run is recognized.
 
         Raises
         ------
@@ -188,6 +192,7 @@ class Recorder:
             If one is not finite: the rows before it are written, it and the later ones are not.
         """
         if self._handle is not None:
+            self._measure_once()
             self._write_pending()
 
     @property
@@ -217,10 +222,10 @@ class Recorder:
     def _keep(self, row: Tensor, hyper: list[float]) -> None:
         self._pending.push(row, hyper)
         if self.steps % self._every == 0:
-            self._measure()
+            self._measure_once()
         # Asking an accelerator for its numbers would make it wait at every step.
         unfit = self._plan.device.type == "cpu" and not self._pending.last_is_finite()
-        if unfit or len(self._pending) == self._flush_every:
+        if unfit or self._pending.full:
             self._write_pending()
 
     def _was_skipped(self) -> bool:
@@ -258,9 +263,11 @@ class Recorder:
             raise RecordingError(f"resume: expected the parameters of step {log.steps}, got others: their charges differ "
                                  "from the recorded ones; load the checkpoint of that step before recording")  # fmt: skip
 
-    def _measure(self) -> None:
-        self._pending.charges.append((self.steps, *self._plan.charges()))
-        self._measured_at = self.steps
+    def _measure_once(self) -> None:
+        if self._measured_at < self.steps:
+            with torch.no_grad():
+                self._pending.charges.append((self.steps, *self._plan.charges()))
+            self._measured_at = self.steps
 
     def _write_pending(self) -> None:
         first = self._writer.steps
@@ -291,9 +298,8 @@ class Recorder:
             return
         handle.remove()
         try:
-            if complete and self._measured_at < self.steps:
-                with torch.no_grad():
-                    self._measure()
+            if complete:
+                self._measure_once()
             self._write_pending()
         except BaseException:
             self._writer.close(complete=False)

@@ -24,7 +24,7 @@ class Guard:
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan) -> None:
         self._model, self._optimizer, self._plan = model, optimizer, plan
-        self._forms, self._listed = self._current_forms(), self._currently_listed()
+        self._forms, self._listed = [_form(tracked) for tracked in plan.tracked], self._currently_listed()
         self._switches: list[tuple[bool, bool]] | None = None
         self._switches = _switches(self.hypers())
 
@@ -65,19 +65,21 @@ class Guard:
         check_optimizer(self._optimizer)
         if _identities(self._currently_listed()) != _identities(self._listed):
             raise RecordingError(f"optimizer: expected the parameter groups it had at attach, got others; {_ANEW}")
-        for tracked, form, before in zip(self._plan.tracked, self._current_forms(), self._forms, strict=True):
-            if form != before or not _still_in(self._model, tracked):
+        for tracked, before in zip(self._plan.tracked, self._forms, strict=True):
+            if _form(tracked) != before or not _still_in(self._model, tracked):
                 raise RecordingError(
-                    f"model: expected {tracked.name!r} as at attach (the same object, {before}), got another, {form}; "
-                    f"{_ANEW}"
+                    f"model: expected {tracked.name!r} as at attach (the same object, {before}), got another, "
+                    f"{_form(tracked)}; {_ANEW}"
                 )
             _refuse_gradient(tracked)
 
     def _currently_listed(self) -> list[list[Tensor]]:
         return [list(group["params"]) for group in self._optimizer.param_groups]
 
-    def _current_forms(self) -> list[tuple[Any, ...]]:
-        return [(tuple(t.parameter.shape), t.parameter.dtype, t.parameter.device) for t in self._plan.tracked]
+
+def _form(tracked: Tracked) -> tuple[Any, ...]:
+    parameter = tracked.parameter
+    return parameter.shape, parameter.dtype, parameter.device
 
 
 def _switches(hypers: dict[int, Hyper]) -> list[tuple[bool, bool]]:
@@ -89,10 +91,12 @@ def _identities(groups: list[list[Tensor]]) -> list[list[int]]:
 
 
 def _still_in(model: nn.Module, tracked: Tracked) -> bool:
-    try:
-        return model.get_parameter(tracked.name) is tracked.parameter
-    except AttributeError:
-        return False
+    """As ``model.get_parameter`` finds it, which takes ten times as long."""
+    *path, leaf = tracked.name.split(".")
+    module: nn.Module | None = model
+    for name in path:
+        module = None if module is None else module._modules.get(name)
+    return module is not None and module._parameters.get(leaf) is tracked.parameter
 
 
 def _refuse_gradient(tracked: Tracked) -> None:

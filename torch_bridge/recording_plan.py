@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torch_bridge.neuron_sums import matrix_sums
+from torch_bridge.neuron_sums import Product, matrix_sums
 from torch_bridge.run_header import GroupColumns
 from torch_bridge.sgd_update import PAIRS, Motion, RecordingError, channels
 from torch_bridge.symmetry_map import KINDS, Block, NeuronSymmetries, SymmetryMap
@@ -28,12 +28,17 @@ class Use:
     part: int
     degree: int
 
-    @property
+    @cached_property
     def along(self) -> str:
         """Where its slices lie: ``"rows"`` or ``"columns"`` of its matrix, or ``"both"`` (a grouped convolution's)."""
         if self.block.axes == (0,):
             return "rows"
         return "both" if 0 in self.block.axes else "columns"
+
+    @cached_property
+    def _summed(self) -> list[int]:
+        """Axes of ``view[1:]`` that its slices do not count."""
+        return [k - 1 for k in range(1, len(self.block.view)) if k not in self.block.axes]
 
     def pick(self, rows: Tensor | None, columns: Tensor | None, products: Tensor | None) -> Tensor:
         """The block's sums, shape ``(neurons,)``, from those of its matrix (:func:`matrix_sums`) or from the products."""
@@ -42,10 +47,8 @@ class Use:
             return self.block.sum(products)
         sums = rows if self.along == "rows" else columns
         assert sums is not None, "the caller asks for what its uses need"
-        if self.along == "columns":
-            view = self.block.view[1:]
-            others = [k for k in range(len(view)) if k + 1 not in self.block.axes]
-            sums = (sums.reshape(view).sum(others) if others else sums).reshape(-1)
+        if self.along == "columns" and self._summed:
+            sums = sums.reshape(self.block.view[1:]).sum(self._summed).reshape(-1)
         return self.block.owned(sums)
 
 
@@ -63,39 +66,52 @@ class Tracked:
     shard: tuple[int, int] | None = None
 
     def reads(self, needed: Sequence[frozenset[int]]) -> Iterator[_Read]:
-        """What is to be read for the pairs that the columns of each part need: each pair of tensors once."""
-        for index in sorted({index for use in self.uses for index in needed[use.part]}):
-            users = [use for use in self.uses if index in needed[use.part]]
-            for leading in sorted({use.block.view[0] for use in users}):
-                uses = [use for use in users if use.block.view[0] == leading]
-                yield _Read(index, leading, frozenset(use.along for use in uses), tuple(uses))
+        """What is to be read for the pairs that the columns of each part need: each tensor once, if it is one matrix."""
+        for leading in sorted({use.block.view[0] for use in self.uses}):
+            uses = [use for use in self.uses if use.block.view[0] == leading]
+            indices = sorted({index for use in uses for index in needed[use.part]})
+            if indices:
+                yield _Read(leading, tuple((i, tuple(use for use in uses if i in needed[use.part])) for i in indices))
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A pair of tensors of one parameter (index in :data:`PAIRS`), as what matrix, and the uses of its products' sums."""
+    """One reading of a parameter as a matrix of ``leading`` rows.
 
-    index: int
+    ``pairs`` says which pairs of its tensors are multiplied (index in :data:`PAIRS`), and who uses the sums.
+    """
+
     leading: int
-    along: frozenset[str]
-    uses: tuple[Use, ...]
+    pairs: tuple[tuple[int, tuple[Use, ...]], ...]
 
-    def sums(self, seen: Seen, shard: tuple[int, int] | None, precise: bool) -> Iterator[tuple[Use, Tensor]]:
-        first, second = (seen[k] for k in PAIRS[self.index])
-        assert first is not None, "only what exists is needed"
-        first, second = _local(first), None if second is None else _local(second)
+    @cached_property
+    def products(self) -> tuple[Product, ...]:
+        along = [{use.along for use in uses} for _, uses in self.pairs]
+        return tuple(
+            Product(*PAIRS[index], "rows" in asked, "columns" in asked)
+            for (index, _), asked in zip(self.pairs, along, strict=True)
+        )
+
+    def sums(self, seen: Seen, shard: tuple[int, int] | None, precise: bool) -> Iterator[tuple[int, Use, Tensor]]:
         start, stop = shard or (0, self.leading)
         if start == stop:
             return
-        asked = {"rows": "rows" in self.along, "columns": "columns" in self.along}
-        rows, columns = matrix_sums(first, second, stop - start, **asked, precise=precise)
-        if rows is not None and shard is not None:
-            rows = torch.nn.functional.pad(rows, (start, self.leading - stop))
-        products = None
-        if "both" in self.along:
-            wide = first.double() if precise else first
-            products = wide if second is None else wide * second
-        yield from ((use, use.pick(rows, columns, products)) for use in self.uses)
+        if shard is not None:
+            seen = [None if tensor is None else _local(tensor) for tensor in seen]
+        found = matrix_sums(seen, self.products, stop - start, precise=precise)
+        for (index, uses), (rows, columns) in zip(self.pairs, found, strict=True):
+            if rows is not None and shard is not None:
+                rows = torch.nn.functional.pad(rows, (start, self.leading - stop))
+            whole = _product(seen, index, precise) if any(use.along == "both" for use in uses) else None
+            for use in uses:
+                yield index, use, use.pick(rows, columns, whole)
+
+
+def _product(tensors: Seen, index: int, precise: bool) -> Tensor:
+    first, second = (tensors[place] for place in PAIRS[index])
+    assert first is not None, "only what exists is needed"
+    wide = first.detach().double() if precise else first.detach()
+    return wide if second is None else wide * second.detach()
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,25 +144,36 @@ class Plan:
         return self.tracked[0].parameter.device
 
     @property
+    def parameter_bytes(self) -> int:
+        """What the recorded parameters take up here."""
+        held = (_local(tracked.parameter) for tracked in self.tracked)
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+    @property
     def dtype(self) -> str:
         """How precisely a row is worth storing: as the parameters are."""
         return "float64" if any(t.parameter.dtype == torch.float64 for t in self.tracked) else "float32"
 
     def forcing(self, motions: Mapping[int, Motion], seen_of: Callable[[Tracked], Seen]) -> Tensor:
-        """One row of forcing, shape ``(columns,)``, float64; ``motions`` are those of the optimizer's parameter groups."""
+        """One row of forcing, shape ``(columns,)``, float64, until the next call; ``motions`` by parameter group."""
         recipes = self._recipes(motions)
         needed = tuple(frozenset(index for terms in recipe.values() for index in terms) for recipe in recipes)
-        neurons = self.columns[-1].charge[1]
-        products = {index: self._zeros(neurons) for index in frozenset().union(*needed)}
+        self._row.zero_()
         for index, use, sums in self._sums(needed, seen_of):
-            products[index][slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
-        self._reduce(*products.values())
-        row = self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
-        for part, recipe in zip(self.columns, recipes, strict=True):
-            for name, terms in recipe.items():
-                for index, coefficient in terms.items():
-                    row[slice(*part.channels[name])].add_(products[index][slice(*part.charge)], alpha=coefficient)
-        return row
+            for name, terms in recipes[use.part].items():
+                if index in terms:
+                    self._spans[use.part][name].add_(sums, alpha=use.block.coefficient * terms[index])
+        self._reduce(self._row)
+        return self._row
+
+    @cached_property
+    def _row(self) -> Tensor:
+        return self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
+
+    @cached_property
+    def _spans(self) -> list[dict[str, Tensor]]:
+        """Of each part, where its channels stand in the row."""
+        return [{name: self._row[slice(*span)] for name, span in part.channels.items()} for part in self.columns]
 
     def _recipes(self, motions: Mapping[int, Motion]) -> list[dict[str, dict[int, float]]]:
         """Of each part, its channels as combinations of sums of products."""
@@ -204,7 +231,7 @@ class Plan:
             seen = seen_of(tracked)
             for read in reads:
                 found = read.sums(seen, tracked.shard, precise)
-                yield from ((read.index, use, sums.to(self.device)) for use, sums in found)
+                yield from ((index, use, sums.to(self.device)) for index, use, sums in found)
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=self.device)

@@ -97,6 +97,6 @@ def recorded(path, *, steps=60, schedule=False, dtype=torch.float64, settings=No
     symmetries = network(dtype)
     optimizer = sgd(symmetries, **(settings or {}))
     scheduler = cosine(optimizer, steps) if schedule else None
-    with Recorder(optimizer, symmetries, path, **options):
+    with Recorder(optimizer, symmetries, path, **({"every": 1} | options)):
         train(symmetries.model, optimizer, steps, schedule=scheduler)
     return RunLog.open(path)

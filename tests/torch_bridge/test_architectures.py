@@ -293,7 +293,7 @@ def train(model, shape, loss, settings, path, steps=60):
     draw = torch.Generator().manual_seed(0)
     classes = model(x).shape[-1]
     run = MatrixRun(found.matrices, model, optimizer)
-    with Recorder(optimizer, found, path):
+    with Recorder(optimizer, found, path, every=1):
         for _ in range(steps):
             x = torch.randint(5, shape, generator=draw) if tokens else torch.randn(shape, dtype=x.dtype, generator=draw)
             y = torch.randint(classes, shape if tokens else shape[:1], generator=draw)
@@ -323,7 +323,7 @@ def test_every_claimed_charge_of_every_architecture_can_be_recorded_and_is_exact
     example = torch.zeros(chosen.shape, dtype=torch.long if chosen.tokens else torch.float64)
     found = find_symmetries(model, example, loss=chosen.loss)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-3)
-    with Recorder(optimizer, found, tmp_path / "run"):
+    with Recorder(optimizer, found, tmp_path / "run", every=1):
         for _ in range(8):
             x, y = chosen.batch(draw, model(example).shape)
             optimizer.zero_grad()

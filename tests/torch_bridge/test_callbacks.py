@@ -29,7 +29,7 @@ def by_hand(folder, epochs=1):
     symmetries = network()
     optimizer = sgd(symmetries, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 24)
-    with Recorder(optimizer, symmetries, folder):
+    with Recorder(optimizer, symmetries, folder, every=1):
         for _ in range(epochs):
             for x, y in zip(*(part.split(BATCH) for part in samples()), strict=True):
                 optimizer.zero_grad()

@@ -56,7 +56,7 @@ def ddp(rank, port, folder, variant):
     model = nn.parallel.DistributedDataParallel(symmetries.model)
     optimizer = sgd(symmetries, **settings(variant))
     if rank == 0:
-        with Recorder(optimizer, symmetries, folder / "run"):
+        with Recorder(optimizer, symmetries, folder / "run", every=1):
             train(model, optimizer, rank, WORLD)
     else:
         train(model, optimizer, rank, WORLD)
@@ -97,7 +97,7 @@ def alone(tmp_path):
     def run(variant):
         symmetries = network()
         optimizer = sgd(symmetries, **settings(variant))
-        with Recorder(optimizer, symmetries, tmp_path / "alone"):
+        with Recorder(optimizer, symmetries, tmp_path / "alone", every=1):
             train(symmetries.model, optimizer, 0, 1)
         return RunLog.open(tmp_path / "alone")
 

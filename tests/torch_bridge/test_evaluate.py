@@ -36,7 +36,7 @@ def scheduled(folder, settings, steps=40, **schedules) -> RunLog:
     def each(step):
         optimizer.param_groups[0].update({name: values[step] for name, values in schedules.items()})
 
-    with Recorder(optimizer, symmetries, folder):
+    with Recorder(optimizer, symmetries, folder, every=1):
         train(symmetries.model, optimizer, steps, each=each)
     return RunLog.open(folder)
 
@@ -191,7 +191,7 @@ def test_groups_side_by_side_give_what_each_gives_alone(tmp_path, variant):
         symmetries = network()
         only = SymmetryMap(symmetries.groups[index : index + 1], model=symmetries.model)
         optimizer = sgd(symmetries, **VARIANTS[variant])
-        with Recorder(optimizer, only, tmp_path / f"{index}"):
+        with Recorder(optimizer, only, tmp_path / f"{index}", every=1):
             train(symmetries.model, optimizer, 30)
         (alone,) = evaluate(RunLog.open(tmp_path / f"{index}")).groups
         assert alone.group == expected.group
@@ -209,7 +209,7 @@ def test_parameter_groups_keep_their_own_time_and_hyper_parameters(tmp_path):
     first, *rest = list(symmetries.model)
     parts = [{"params": first.parameters(), "lr": 0.02}, {"params": torch.nn.Sequential(*rest).parameters()}]
     optimizer = torch.optim.SGD(parts, lr=0.1, weight_decay=5e-3)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 30)
     held = evaluate(RunLog.open(tmp_path / "run"))
     assert held.worst("exact") < 1e-12
@@ -223,7 +223,7 @@ def test_biases_before_batch_norm_that_start_at_exactly_0_are_not_compared(tmp_p
     with torch.no_grad():
         symmetries.model[0].bias[:4] = 0
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 30)
     held = evaluate(RunLog.open(tmp_path / "run"))
     (shift,) = held.of_kind("shift")
@@ -239,7 +239,7 @@ def test_a_kind_of_which_no_neuron_is_compared_has_no_gap(tmp_path):
     symmetries = network()
     torch.nn.init.zeros_(symmetries.model[0].bias)
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 5)
     held = evaluate(RunLog.open(tmp_path / "run"))
     row = next(row for row in held.rows() if row["kind"] == "shift")
@@ -255,7 +255,7 @@ def test_a_charge_that_starts_at_exactly_0_and_moves_is_compared(tmp_path):
     symmetries = network()
     torch.nn.init.zeros_(symmetries.model[5].bias)
     optimizer = sgd(symmetries, **VARIANTS["momentum"])
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 30)
     bias = evaluate(RunLog.open(tmp_path / "run")).of_kind("translation")[1]
     assert (bias.group.label, bias.compared.tolist()) == ("5.bias", [True])
@@ -270,7 +270,7 @@ def test_a_neuron_that_never_holds_anything_is_not_compared(tmp_path):
         for block in rescale.blocks:
             symmetries.model.get_parameter(block.parameter).select(block.axis, 0).zero_()
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 10)
     held = evaluate(RunLog.open(tmp_path / "run"))
     assert held.of_kind("rescale")[0].compared.tolist() == [False, True, True, True]
@@ -455,7 +455,7 @@ def test_a_run_that_was_cut_short_is_evaluated_as_far_as_it_went(tmp_path):
         if step == 12:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Recorder(optimizer, symmetries, tmp_path / "run"):
+    with pytest.raises(KeyboardInterrupt), Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 30, each=stop)
     held = evaluate(RunLog.open(tmp_path / "run"))
     assert held.groups[0].steps[-1] == 12

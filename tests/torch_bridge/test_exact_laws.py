@@ -50,7 +50,7 @@ def train(folder, settings, *, schedule="constant", dtype=torch.float64, eps=1e-
     length = {"constant": 10**9, "cosine": steps}[schedule]
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, length)
     stream = batches(open_dataset("digits", input_size=8, in_channels=1), 16, steps, seed=1)
-    with Recorder(optimizer, symmetries(model), folder):
+    with Recorder(optimizer, symmetries(model), folder, every=1):
         for x, y in stream:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x.to(dtype)), y).backward()

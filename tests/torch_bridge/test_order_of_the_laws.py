@@ -42,7 +42,7 @@ def train(folder, lr: float, settings) -> RunLog:
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(20, 5, generator=generator, dtype=torch.float64), torch.randint(3, (20,), generator=generator)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, weight_decay=DECAY, **settings)
-    with Recorder(optimizer, find_symmetries(model, x), folder):
+    with Recorder(optimizer, find_symmetries(model, x), folder, every=1):
         for _ in range(round(TIME / lr)):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()

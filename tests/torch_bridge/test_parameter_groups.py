@@ -75,7 +75,7 @@ def test_a_recording_may_start_in_the_middle(tmp_path):
     symmetries = network()
     optimizer = by_shape(symmetries, VARIANTS["nesterov"], OTHERS["all other"])
     train(symmetries.model, optimizer, 20)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 40)
     assert evaluate(RunLog.open(tmp_path / "run")).worst("exact") <= 1e-12
 
@@ -113,7 +113,7 @@ def drift(folder, lr, other_lr, steps):
     symmetries = network()
     optimizer = by_side(symmetries, {"lr": lr, "weight_decay": 0.0}, {"lr": other_lr})
     x, y = torch.randn(16, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.arange(16) % 3
-    with Recorder(optimizer, symmetries, folder):
+    with Recorder(optimizer, symmetries, folder, every=1):
         for _ in range(steps):
             optimizer.zero_grad()
             nn.functional.cross_entropy(symmetries.model(x), y).backward()
@@ -136,7 +136,7 @@ def test_the_continuous_law_of_a_divided_charge_gets_better_in_proportion_to_the
         symmetries = network()
         settings = VARIANTS[variant] | {"lr": 4 / steps}
         optimizer = by_shape(symmetries, settings | {"weight_decay": 0.2}, {"weight_decay": 0.0})
-        with Recorder(optimizer, symmetries, tmp_path / str(steps)):
+        with Recorder(optimizer, symmetries, tmp_path / str(steps), every=1):
             for _ in range(steps):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(symmetries.model(x), y).backward()

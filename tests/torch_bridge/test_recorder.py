@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from tests.torch_bridge.small_network import IMPLEMENTATIONS, VARIANTS, gap, network, recorded, sgd, train  # noqa: E402
+from torch_bridge.pending_rows import rows_to_wait  # noqa: E402
 from torch_bridge.recorder import Recorder  # noqa: E402
+from torch_bridge.run_header import GroupColumns, Header  # noqa: E402
 from torch_bridge.run_log import RunLog  # noqa: E402
 from torch_bridge.sgd_update import Hyper, Motion  # noqa: E402
 from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap  # noqa: E402
@@ -64,7 +66,7 @@ def test_a_recording_may_start_in_the_middle_of_a_run(tmp_path, variant):
     symmetries = network()
     optimizer = sgd(symmetries, **VARIANTS[variant])
     train(symmetries.model, optimizer, 20)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 50)
     log = RunLog.open(tmp_path / "run")
     assert log.fresh == ("momentum" not in VARIANTS[variant])
@@ -75,7 +77,7 @@ def test_momentum_may_be_scheduled_too(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries, momentum=0.9)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=100)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 100, schedule=schedule)
     log = RunLog.open(tmp_path / "run")
     assert len(np.unique(log.hyper(0)["momentum"])) > 50
@@ -90,7 +92,7 @@ def test_weight_decay_may_be_switched_off_and_on(tmp_path):
     def switch(step):
         optimizer.param_groups[0]["weight_decay"] = 0.0 if 10 <= step < 20 else 5e-3
 
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 30, each=switch)
     log = RunLog.open(tmp_path / "run")
     assert log.hyper(0)["weight_decay"][[9, 10, 19, 20]].tolist() == [5e-3, 0, 0, 5e-3]
@@ -108,7 +110,7 @@ def test_two_parameter_groups_keep_their_own_hyper_parameters(tmp_path):
     modules = list(symmetries.model)
     parts = [{"params": modules[0].parameters(), "lr": 0.05}, {"params": nn.Sequential(*modules[1:]).parameters()}]
     optimizer = torch.optim.SGD(parts, lr=0.1, weight_decay=1e-2, momentum=0.9)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 40)
     log = RunLog.open(tmp_path / "run")
     assert [log.hyper(group)["lr"][0] for group in (0, 1)] == [0.05, 0.1]
@@ -187,7 +189,7 @@ def test_every_channel_is_what_its_definition_says(tmp_path, variant, implementa
 
 def test_the_magnitude_is_the_sum_of_the_absolute_terms(tmp_path):
     symmetries = network()
-    with Recorder(sgd(symmetries), symmetries, tmp_path / "run"):
+    with Recorder(sgd(symmetries), symmetries, tmp_path / "run", every=1):
         pass
     log, p = RunLog.open(tmp_path / "run"), dict(symmetries.model.named_parameters())
     rescale = (p["3.weight"] ** 2).sum(1) + p["3.bias"] ** 2 + (p["5.weight"] ** 2).sum(0)
@@ -233,7 +235,7 @@ def test_parameters_in_another_memory_format_are_read_in_their_own_shape(tmp_pat
     blocks = (Block("0.weight", (4, 3, 3, 3), 0), Block("3.weight", (2, 4, 4), 1, -1))
     symmetries = SymmetryMap((NeuronSymmetries("rescale", "0 -> 3", blocks),), model=model)
     optimizer = sgd(symmetries, momentum=0.9)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         for _ in range(30):
             optimizer.zero_grad()
             model(torch.randn(8, 3, 4, 4, dtype=torch.float64)).square().mean().backward()
@@ -268,7 +270,7 @@ def test_a_recorded_run_ends_in_the_same_bits_as_an_unrecorded_one(tmp_path, var
 def test_recording_leaves_no_trace_in_the_autograd_graph_or_the_random_numbers(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         torch.manual_seed(5)
         train(symmetries.model, optimizer, 3)
         drawn = torch.rand(1)
@@ -280,7 +282,7 @@ def test_recording_leaves_no_trace_in_the_autograd_graph_or_the_random_numbers(t
 def test_nothing_is_recorded_outside_the_block(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries)
-    recorder = Recorder(optimizer, symmetries, tmp_path / "run")
+    recorder = Recorder(optimizer, symmetries, tmp_path / "run", every=1)
     train(symmetries.model, optimizer, 2)
     with recorder:
         train(symmetries.model, optimizer, 3)
@@ -299,7 +301,7 @@ def test_a_closure_is_covered(tmp_path):
         loss.backward()
         return loss
 
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         for _ in range(20):
             optimizer.step(closure)
     assert gap(RunLog.open(tmp_path / "run"), 1) < 1e-12
@@ -320,6 +322,33 @@ def test_cadence_changes_what_is_kept_and_never_what_it_says(tmp_path, every, fl
             np.testing.assert_array_equal(log.channel(group, name), full.channel(group, name))
 
 
+def test_by_default_the_charge_is_measured_every_ten_steps_at_the_end_and_when_flushed(tmp_path):
+    symmetries = network()
+    optimizer = sgd(symmetries, momentum=0.9)
+    with Recorder(optimizer, symmetries, tmp_path / "run") as recorder:
+        train(symmetries.model, optimizer, 13)
+        recorder.flush()
+        train(symmetries.model, optimizer, 12)
+    log = RunLog.open(tmp_path / "run")
+    assert log.charge_steps.tolist() == [0, 10, 13, 20, 25]
+    assert max(gap(log, group) for group in range(len(log.groups))) < 1e-12
+
+
+def test_by_default_the_rows_that_wait_take_up_one_percent_of_the_parameters():
+    def waiting(parameters, every=1, columns=10_000, dtype="float32"):
+        part = GroupColumns("scale", "w", (), 0, (0, 1000), {"direction": (0, columns)}, 0)
+        header = Header((part,), dtype, every=every, nesterov=False, fresh=True)
+        return rows_to_wait(header, parameters), 4 * columns + 16 * 1000 / every
+
+    for parameters in (10**8, 10**9):
+        rows, size = waiting(parameters)
+        assert rows * size <= parameters / 100 < (rows + 1) * size
+    rows, size = waiting(1000, every=10)
+    assert rows * size <= 2**18 < (rows + 1) * size
+    assert waiting(10**12)[0] == 256
+    assert waiting(0, columns=10**7)[0] == 1
+
+
 def test_the_log_knows_where_it_comes_from(tmp_path):
     log = recorded(tmp_path / "run", steps=1, meta={"seed": 3})
     assert log.manifest["meta"] == {"seed": 3}
@@ -332,7 +361,7 @@ def test_the_log_knows_where_it_comes_from(tmp_path):
 def test_flushed_rows_can_be_read_while_the_run_goes_on(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run") as recorder:
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1) as recorder:
         train(symmetries.model, optimizer, 3)
         assert RunLog.open(tmp_path / "run").steps == 0
         recorder.flush()

@@ -31,7 +31,7 @@ def test_an_exception_of_the_user_passes_through_and_the_log_is_flushed(tmp_path
         if step == 4:
             raise Stop
 
-    with pytest.raises(Stop), Recorder(optimizer, symmetries, tmp_path / "run"):
+    with pytest.raises(Stop), Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 9, each=stop)
     train(symmetries.model, optimizer, 2)
     log = RunLog.open(tmp_path / "run")
@@ -90,7 +90,7 @@ def test_rows_that_were_not_looked_at_one_by_one_end_before_the_first_bad_one(tm
 def test_after_a_failed_recording_training_can_go_on_and_the_log_stays_as_it_was(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         with pytest.raises(RecordingError):
             train(symmetries.model, optimizer, 12, each=poison(symmetries, 3, math.nan))
         before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
@@ -127,7 +127,7 @@ def test_an_exception_of_the_user_passes_through_even_if_the_log_cannot_be_flush
             (tmp_path / "run" / "segment-000000000.npz.part").symlink_to("/dev/full")
             raise Stop
 
-    recorder = Recorder(optimizer, symmetries, tmp_path / "run")
+    recorder = Recorder(optimizer, symmetries, tmp_path / "run", every=1)
     with pytest.warns(RuntimeWarning, match="No space left on device"), pytest.raises(Stop), recorder:
         train(symmetries.model, optimizer, 9, each=stop)
 
@@ -153,7 +153,7 @@ def test_parameters_that_are_not_finite_at_attach_are_refused_before_a_folder_is
     with torch.no_grad():
         symmetries.model[3].weight[2, 0] = math.nan
     with pytest.raises(RecordingError, match=r"step 0: .*'3 -> 5', neuron 2"):
-        Recorder(sgd(symmetries), symmetries, tmp_path / "run").__enter__()
+        Recorder(sgd(symmetries), symmetries, tmp_path / "run", every=1).__enter__()
     assert not (tmp_path / "run").exists()
 
 
@@ -237,7 +237,7 @@ def test_weight_decay_that_erases_the_parameters_is_refused_where_they_are_neede
     optimizer = sgd(symmetries, lr=0.5, weight_decay=2.0)
     with (
         pytest.raises(RecordingError, match=r"step 0: weight_decay"),
-        Recorder(optimizer, symmetries, tmp_path / "run"),
+        Recorder(optimizer, symmetries, tmp_path / "run", every=1),
     ):
         train(symmetries.model, optimizer, 1)
 
@@ -298,7 +298,10 @@ def test_a_change_that_is_not_covered_ends_the_recording_at_that_step(tmp_path, 
                 optimizer.state.clear()
             changes(symmetries, optimizer)[change]()
 
-    with pytest.raises(RecordingError, match=f"step 4: .*{match}"), Recorder(optimizer, symmetries, tmp_path / "run"):
+    with (
+        pytest.raises(RecordingError, match=f"step 4: .*{match}"),
+        Recorder(optimizer, symmetries, tmp_path / "run", every=1),
+    ):
         train(symmetries.model, optimizer, 8, each=each)
     log = RunLog.open(tmp_path / "run")
     assert (log.steps, log.complete) == (4, False)
@@ -310,7 +313,7 @@ def test_a_frozen_parameter_is_refused_at_the_first_step(tmp_path):
     optimizer = sgd(symmetries)
     with (
         pytest.raises(RecordingError, match=r"step 0: .*'5\.bias', got none"),
-        Recorder(optimizer, symmetries, tmp_path / "run"),
+        Recorder(optimizer, symmetries, tmp_path / "run", every=1),
     ):
         train(symmetries.model, optimizer, 1)
 
@@ -323,7 +326,7 @@ def test_a_sparse_gradient_is_refused(tmp_path):
         weight = symmetries.model[3].weight
         weight.grad = weight.grad.to_sparse()
 
-    recorder = Recorder(optimizer, symmetries, tmp_path / "run")
+    recorder = Recorder(optimizer, symmetries, tmp_path / "run", every=1)
     with pytest.raises(RecordingError, match=r"'3\.weight', got a sparse one"), recorder:
         train(symmetries.model, optimizer, 1, each=sparsify)
 
@@ -331,9 +334,9 @@ def test_a_sparse_gradient_is_refused(tmp_path):
 def test_a_taken_folder_is_refused_and_leaves_no_hook(tmp_path):
     symmetries = network()
     optimizer = sgd(symmetries)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 2)
     with pytest.raises(RunLogError, match="never written over"):
-        Recorder(optimizer, symmetries, tmp_path / "run").__enter__()
+        Recorder(optimizer, symmetries, tmp_path / "run", every=1).__enter__()
     train(symmetries.model, optimizer, 2)
     assert RunLog.open(tmp_path / "run").steps == 2

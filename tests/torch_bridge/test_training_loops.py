@@ -37,7 +37,7 @@ def test_accumulated_and_clipped_gradients(tmp_path, variant, implementation):
     symmetries = network()
     optimizer = sgd(symmetries, **(VARIANTS[variant] | IMPLEMENTATIONS[implementation]))
     model, clipped = symmetries.model, 0
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         for micro, (x, y) in enumerate(batches(120)):
             (nn.functional.cross_entropy(model(x), y) / 3).backward()
             if micro % 3 == 2:
@@ -55,7 +55,7 @@ def test_a_grad_scaler_that_skips_steps(tmp_path, variant, implementation):
     symmetries = network()
     optimizer = sgd(symmetries, **(VARIANTS[variant] | IMPLEMENTATIONS[implementation]))
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=7)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         for step, (x, y) in enumerate(batches(40)):
             optimizer.zero_grad()
             scaler.scale(nn.functional.cross_entropy(symmetries.model(x), y)).backward()
@@ -75,7 +75,7 @@ def test_a_fused_momentum_run_whose_first_step_is_skipped_is_refused_because_tor
     symmetries.model[3].weight.grad[0, 0] = math.inf
     with (
         pytest.raises(RecordingError, match="momentum buffers that it never set"),
-        Recorder(optimizer, symmetries, tmp_path / "run"),
+        Recorder(optimizer, symmetries, tmp_path / "run", every=1),
     ):
         scaler.step(optimizer)
 
@@ -84,7 +84,7 @@ def test_a_fused_momentum_run_whose_first_step_is_skipped_is_refused_because_tor
 def test_autocast_to_half_precision_keeps_float32_parameters_and_their_law(tmp_path, variant):
     symmetries = network(torch.float32)
     optimizer = sgd(symmetries, **VARIANTS[variant])
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         for x, y in batches(40):
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
@@ -99,7 +99,7 @@ def test_one_cycle_schedules_momentum_too(tmp_path, variant):
     symmetries = network()
     optimizer = sgd(symmetries, **VARIANTS[variant])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=60)
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         train(symmetries.model, optimizer, 60, schedule=schedule)
     log = assert_exact(tmp_path / "run", 60)
     assert len(np.unique(log.hyper(0)["momentum"])) > 30
@@ -111,7 +111,7 @@ def test_a_compiled_model(tmp_path, variant):
     symmetries = network()
     optimizer = sgd(symmetries, **VARIANTS[variant])
     compiled = torch.compile(symmetries.model, backend="aot_eager")
-    with Recorder(optimizer, symmetries, tmp_path / "run"):
+    with Recorder(optimizer, symmetries, tmp_path / "run", every=1):
         for x, y in batches(30):
             optimizer.zero_grad()
             nn.functional.cross_entropy(compiled(x), y).backward()
@@ -166,13 +166,15 @@ def assert_same_bits(one, other):
 
 
 @pytest.mark.parametrize("divided", [False, True])
-@pytest.mark.parametrize("saved_at", [12, 20, 25])
+@pytest.mark.parametrize("saved_at", [12, 20, 26])
 @pytest.mark.parametrize("variant", KINDS)
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, variant, saved_at, divided):
     data = list(batches(50))
     state = begin(variant, divided)
-    with Recorder(state[1], state[0], tmp_path / "whole", every=3, flush_every=8):
-        loop(state, data)
+    with Recorder(state[1], state[0], tmp_path / "whole", every=3, flush_every=8) as recorder:
+        loop(state, data[:saved_at])
+        recorder.flush()
+        loop(state, data[saved_at:])
 
     state = begin(variant, divided)
     with Recorder(state[1], state[0], tmp_path / "run", every=3, flush_every=8) as recorder:
@@ -197,14 +199,14 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, variant, s
 def stopped(tmp_path):
     """A run of 10 steps, and its state then."""
     state = begin("momentum")
-    with Recorder(state[1], state[0], tmp_path / "run"):
+    with Recorder(state[1], state[0], tmp_path / "run", every=1):
         loop(state, batches(10))
     return state, tmp_path / "run"
 
 
 def refused(state, folder, match, error=RecordingError, **options):
     with pytest.raises(error, match=match):
-        Recorder(state[1], state[0], folder, **({"resume": 10} | options)).__enter__()
+        Recorder(state[1], state[0], folder, **({"resume": 10, "every": 1} | options)).__enter__()
     assert not (folder / ".lock").exists()
 
 
@@ -214,6 +216,17 @@ def test_a_checkpoint_later_than_the_log_is_refused(stopped):
 
 def test_parameters_of_another_step_are_refused(stopped):
     refused(*stopped, "expected the parameters of step 9, got others", resume=9)
+
+
+def test_parameters_of_another_step_are_refused_where_the_charge_is_seldom_measured_too(tmp_path):
+    """A checkpoint is saved after a flush, which measures it."""
+    state = begin("momentum")
+    with Recorder(state[1], state[0], tmp_path / "run", every=100) as recorder:
+        loop(state, batches(7))
+        recorder.flush()
+        loop(state, batches(5))
+    assert RunLog.open(tmp_path / "run").charge_steps.tolist() == [0, 7, 12]
+    refused(state, tmp_path / "run", "expected the parameters of step 7, got others", resume=7, every=100)
 
 
 def test_a_resumed_optimizer_without_its_momentum_is_refused(stopped):
