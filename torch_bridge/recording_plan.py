@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge.neuron_sums import matrix_sums
+from torch_bridge.pair_products import MatrixUse, PairProducts
 from torch_bridge.run_header import GroupColumns
 from torch_bridge.sgd_update import PAIRS, Motion, RecordingError, channels
-from torch_bridge.symmetry_map import KINDS, Block, NeuronSymmetries, SymmetryMap
+from torch_bridge.symmetry_map import KINDS, Block, MatrixBlock, MatrixSymmetries, NeuronSymmetries, SymmetryMap
 
 Seen = Sequence["Tensor | None"]
 """The tensors of one parameter that a post-step hook sees, in the order of :data:`torch_bridge.sgd_update.SEEN`."""
@@ -109,6 +110,8 @@ class Plan:
         blocks: blocks that are updated alike, over which a law closes.
     tracked
         One entry for each parameter that a symmetry moves.
+    mixed
+        Those of them whose slices a GL(k) mixes.
     used
         The optimizer's parameter groups that are recorded, in the order of their hyper-parameters in a row.
     group
@@ -117,6 +120,7 @@ class Plan:
 
     columns: tuple[GroupColumns, ...]
     tracked: tuple[Tracked, ...]
+    mixed: PairProducts
     used: tuple[int, ...]
     group: torch.distributed.ProcessGroup | None = None
     _reads: dict[tuple[frozenset[int], ...], list[tuple[Tracked, tuple[_Read, ...]]]] = field(
@@ -140,6 +144,7 @@ class Plan:
         products = {index: self._zeros(neurons) for index in frozenset().union(*needed)}
         for index, use, sums in self._sums(needed, seen_of):
             products[index][slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        self.mixed.add(needed, seen_of, products)
         self._reduce(*products.values())
         row = self._zeros(max(stop for part in self.columns for _, stop in part.channels.values()))
         for part, recipe in zip(self.columns, recipes, strict=True):
@@ -165,6 +170,7 @@ class Plan:
                 charge[span].add_(sums, alpha=use.block.coefficient)
             if index != values:
                 magnitude[span].add_(sums, alpha=abs(use.block.coefficient))
+        self.mixed.add_charges(charge, magnitude)
         self._reduce(charge, magnitude)
         return charge, magnitude
 
@@ -175,8 +181,13 @@ class Plan:
         if not buffers:
             return overlap
         held = {tracked.name: buffers.get(tracked.name, torch.zeros_like(tracked.parameter)) for tracked in self.tracked}
-        for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, held[t.name], None), precise=True):
+
+        def seen_of(tracked: Tracked) -> Seen:
+            return (None, tracked.parameter, held[tracked.name], None)
+
+        for _, use, sums in self._sums(needed, seen_of, precise=True):
             overlap[slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
+        self.mixed.add(needed, seen_of, {PAIRS.index((1, 2)): overlap})
         self._reduce(overlap)
         return overlap
 
@@ -273,25 +284,48 @@ def plan_recording(
     RecordingError
         If a parameter is not updated by the optimizer, or is of a type that is not covered.
     """
-    names = dict.fromkeys(block.parameter for group in symmetries.groups for block in group.blocks)
+    groups = (*symmetries.groups, *symmetries.matrices)
+    names = dict.fromkeys(block.parameter for group in groups for block in group.blocks)
     group_of = {name: _group_of(name, model.get_parameter(name), optimizer) for name in names}
     used = tuple(sorted(set(group_of.values())))
     parts = [
         (index, used.index(updater), tuple(block for block in group.blocks if group_of[block.parameter] == updater))
-        for index, group in enumerate(symmetries.groups)
+        for index, group in enumerate(groups)
         for updater in dict.fromkeys(group_of[block.parameter] for block in group.blocks)
     ]
     settings = [optimizer.param_groups[index] for index in used]
-    columns = tuple(_layout(symmetries.groups, parts, settings, forcing))
-    uses = [Use(block, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for block in blocks]
-    by_name = {name: tuple(use for use in uses if use.block.parameter == name) for name in names}
+    columns = tuple(_layout(groups, parts, settings, forcing))
     parameters = {name: model.get_parameter(name) for name in names}
     processes = _processes(parameters)
-    tracked = (
-        Tracked(n, p, group_of[n], by_name[n], None if processes is None else _shard(n, p, by_name[n], processes))
-        for n, p in parameters.items()
+    tracked = tuple(_tracked(parameters, group_of, columns, parts, processes))
+    return Plan(columns, tracked, _mixed(tracked, columns, parts), used, processes)
+
+
+Part = tuple[int, int, tuple[Any, ...]]
+"""Index of a symmetry group, of the recorded parameter group that updates some of its blocks, and these blocks."""
+
+
+def _tracked(
+    parameters: Mapping[str, Tensor],
+    group_of: Mapping[str, int],
+    columns: Sequence[GroupColumns],
+    parts: Sequence[Part],
+    processes: torch.distributed.ProcessGroup | None,
+) -> Iterator[Tracked]:
+    uses = [Use(b, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for b in blocks if isinstance(b, Block)]
+    for name, parameter in parameters.items():
+        mine = tuple(use for use in uses if use.block.parameter == name)
+        shard = None if processes is None else _shard(name, parameter, mine, processes)
+        yield Tracked(name, parameter, group_of[name], mine, shard)
+
+
+def _mixed(tracked: Sequence[Tracked], columns: Sequence[GroupColumns], parts: Sequence[Part]) -> PairProducts:
+    blocks = [(k, b) for k, (_, _, held) in enumerate(parts) for b in held if isinstance(b, MatrixBlock)]
+    uses = (
+        (one, tuple(MatrixUse.of(b, k, one.parameter.device) for k, b in blocks if b.parameter == one.name))
+        for one in tracked
     )
-    return Plan(columns, tuple(tracked), used, processes)
+    return PairProducts(tuple((one, mine) for one, mine in uses if mine), {k: slice(*columns[k].charge) for k, _ in blocks})
 
 
 def model_of(symmetries: SymmetryMap) -> nn.Module:
@@ -302,7 +336,7 @@ def model_of(symmetries: SymmetryMap) -> nn.Module:
     RecordingError
         If the map is empty, or has none.
     """
-    if not symmetries.groups:
+    if not (symmetries.groups or symmetries.matrices):
         reasons = "; ".join(symmetries.blocked) or "none was found"
         raise RecordingError(f"symmetries: expected at least one, got a model without a symmetry ({reasons}); "
                              "there is nothing to record")  # fmt: skip
@@ -332,8 +366,8 @@ def _group_of(name: str, parameter: Tensor, optimizer: torch.optim.Optimizer) ->
 
 
 def _layout(
-    groups: Sequence[NeuronSymmetries],
-    parts: Sequence[tuple[int, int, tuple[Block, ...]]],
+    groups: Sequence[NeuronSymmetries | MatrixSymmetries],
+    parts: Sequence[Part],
     settings: Sequence[Mapping[str, Any]],
     forcing: str,
 ) -> Iterator[GroupColumns]:
@@ -346,7 +380,7 @@ def _layout(
     nesterov = any(group["nesterov"] for group in settings)
     for symmetry, hyper, owned in parts:
         group, momentum = groups[symmetry], bool(settings[hyper]["momentum"])
-        n, names = group.neurons, channels(group.symmetry.degree, momentum, nesterov, forcing)
+        n, names = group.charges, channels(group.symmetry.degree, momentum, nesterov, forcing)
         names = names if whole[symmetry] == 1 or "breaking" in names else ("breaking", *names)
         spans = {name: (column + k * n, column + (k + 1) * n) for k, name in enumerate(names)}
         blocks = tuple(asdict(block) for block in owned)
