@@ -347,7 +347,7 @@ def _train(options: argparse.Namespace) -> None:
 
     require_one_process()
     log = train_model(vars(options))
-    print(f"recorded {log.steps} steps of {sum(g.neurons for g in log.groups):,} charges in {log.path}")
+    print(f"recorded {log.steps} steps of {sum(g.charges for g in log.groups):,} charges in {log.path}")
     print(f"next:  nmech evaluate {log.path}")
 
 

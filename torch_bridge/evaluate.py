@@ -21,7 +21,7 @@ from derive import Law
 from torch_bridge.predict import EvaluationError, Predictor, at_each_step, laws_of, rule_of
 from torch_bridge.run_header import PREDICTIONS as CARRIED
 from torch_bridge.run_log import RunLog
-from torch_bridge.symmetry_map import KINDS, NeuronSymmetries
+from torch_bridge.symmetry_map import KINDS, MatrixSymmetries, NeuronSymmetries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,12 +54,13 @@ class GroupComparison:
         Factor of each part of the charge: 1, but for blocks of another learning rate. There the charge is Σ ± |θ_i|²/η_i,
         times the first part's η, since it is this sum that gradient flow conserves.
     measured, magnitude
-        Charge and the sum of the absolute values of its terms, shape ``(m, neurons)``.
+        Charge and the sum of the absolute values of its terms, shape ``(m, neurons)``. Of a GL(k) each column is an entry
+        of its matrices: ``group.entries`` says which, ``group.matrices(measured)`` has them whole.
     exact, unbroken, predicted, conserved
-        Predictions, shape ``(m, neurons)``; see the module.
+        Predictions, of the same shape; see the module.
     """
 
-    group: NeuronSymmetries
+    group: NeuronSymmetries | MatrixSymmetries
     law: Law
     steps: Floats
     time: Floats
@@ -123,7 +124,7 @@ class Comparison:
         return f"exact law {says} (worst gap {exact:.1e} {relation} {limit:.0e}, {self.dtype}); broken by at most: {broken}"
 
     def of_kind(self, kind: str) -> tuple[GroupComparison, ...]:
-        """The groups of one kind: translation, shift, scale or rescale."""
+        """The groups of one kind: translation, shift, scale, rescale or general linear."""
         return tuple(g for g in self.groups if g.group.kind == kind)
 
     @property
@@ -132,14 +133,14 @@ class Comparison:
         return tuple(kind for kind in KINDS if self.of_kind(kind))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a kind: neurons, how many of them are compared, and (median, worst) of each neuron's worst gap."""
+        """One row a kind: charges, how many of them are compared, and (median, worst) of each one's worst gap."""
         return [_summary(kind, self.of_kind(kind)) for kind in self.kinds]
 
     def table(self) -> str:
         """:meth:`rows` as text: the worst gap of each prediction."""
-        head = f"{'kind':<12} {'neurons':>8} {'compared':>8} " + " ".join(f"{name:>10}" for name in PREDICTIONS)
+        head = f"{'kind':<14} {'charges':>8} {'compared':>8} " + " ".join(f"{name:>10}" for name in PREDICTIONS)
         lines = [
-            f"{row['kind']:<12} {row['neurons']:>8} {row['compared']:>8} "
+            f"{row['kind']:<14} {row['charges']:>8} {row['compared']:>8} "
             + " ".join(f"{figure(row[name][1]):>10}" for name in PREDICTIONS)
             for row in self.rows()
         ]
@@ -203,7 +204,11 @@ def _replayed(log: RunLog, order: int) -> list[dict[str, Floats]]:
 
 
 def _whole(
-    log: RunLog, group: NeuronSymmetries, held: tuple[int, ...], predictions: list[dict[str, Floats]], order: int
+    log: RunLog,
+    group: NeuronSymmetries | MatrixSymmetries,
+    held: tuple[int, ...],
+    predictions: list[dict[str, Floats]],
+    order: int,
 ) -> GroupComparison:
     """The parts' charges, weighted so that gradient flow conserves their sum, and added up."""
     rules = [rule_of(log.hyper(index), log.nesterov) for index in held]
@@ -228,7 +233,7 @@ def _weights(speeds: list[Floats]) -> tuple[float, ...]:
 def _summary(kind: str, groups: tuple[GroupComparison, ...]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "kind": kind,
-        "neurons": sum(g.group.neurons for g in groups),
+        "charges": sum(g.group.charges for g in groups),
         "compared": sum(int(g.compared.sum()) for g in groups),
     }
     for name in PREDICTIONS:

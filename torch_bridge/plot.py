@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.lines import Line2D
 
 from torch_bridge.evaluate import PREDICTIONS
+from torch_bridge.symmetry_map import MatrixSymmetries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 TIME_LABEL = r"training time $t=\sum\eta(1-\alpha)$"
 DASHES = (0, (4, 3))
 """Line style of a prediction."""
-_COLOURS = {"translation": "viridis", "shift": "viridis", "scale": "plasma", "rescale": "cool", "weights": "Greys"}
+_COLOURS = {"translation": "viridis", "shift": "viridis", "scale": "plasma", "rescale": "cool", "weights": "Greys",
+            "general linear": "cividis"}  # fmt: skip
 
 
 def charge_label(comparison: GroupComparison) -> str:
     r"""The charge as an axis label: ``$|\theta_{A}|^2$``."""
+    if isinstance(comparison.group, MatrixSymmetries):
+        return r"entries of $W_1W_1^\top - W_2^\top W_2$"
     return f"${comparison.group.symmetry.form_latex(chr(92) + 'theta')}$"
 
 
@@ -44,7 +48,7 @@ def plot_group(comparison: GroupComparison, *, ax: Axes | None = None, neurons: 
 
 def _draw(ax: Axes, comparison: GroupComparison, neurons: int) -> list[Line2D]:
     """The lines, labels and title of :func:`plot_group`; returns what a legend is made of."""
-    kind, chosen = comparison.group.kind, spread_over(comparison.group.neurons, neurons)
+    kind, chosen = comparison.group.kind, spread_over(comparison.group.charges, neurons)
     colours = colours_of(kind, len(chosen))
     draw_lines(ax, comparison.time, comparison.measured[:, chosen], comparison.predicted[:, chosen], colours)
     ax.set(xlabel=TIME_LABEL, ylabel=charge_label(comparison), title=comparison.group.label)

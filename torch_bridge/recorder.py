@@ -13,6 +13,10 @@ channel        degree 2                  degree 1         meaning
 =============  ========================  ===============  ===========================================================
 
 and, every few steps (10 by default), the charge ``⟨θ, θ⟩_M`` or ``⟨θ, c⟩`` itself. All sums are accumulated in float64.
+
+Where channels are mixed by GL(k) the charge is a symmetric k × k matrix, Σ_blocks coefficient · W Wᵀ with the channels'
+slices as rows, and so is every number above: ⟨a, b⟩_M is Σ coefficient · (A Bᵀ + B Aᵀ)/2. Of each matrix (of attention:
+each head) the upper triangle is recorded, k(k+1)/2 columns a channel. Its diagonal is among the rescalings too.
 """
 
 from __future__ import annotations
@@ -73,8 +77,11 @@ class Recorder:
         A ``torch.optim.SGD`` itself: with or without momentum, dampening, Nesterov, weight decay; foreach or fused; any
         schedule of its hyper-parameters, except that momentum and Nesterov are not switched on or off.
     symmetries
-        What to record. Where the optimizer's parameter groups divide a symmetry (no weight decay on biases, say), each
-        part is recorded apart, with its own hyper-parameters: its law closes with its own ``breaking``.
+        What to record. ``dataclasses.replace(symmetries, matrices=())`` leaves all of GL(k) but its rescalings out: of a
+        head of 64 features that is 64 charges in place of 2,144, of many heads the better part of the log and of the
+        memory for ``flush_every`` rows. Where the optimizer's parameter groups divide a symmetry (no weight decay on
+        biases, say), each part is recorded apart, with its own hyper-parameters: its law closes with its own
+        ``breaking``.
     path
         A new or empty folder. Where FSDP2 has sharded the parameters all processes record, each into its own ``rank0``,
         ``rank1``, ... in there, and each the whole run; under DDP let one process record.

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge.neuron_sums import Product, matrix_sums
+from torch_bridge.pair_products import SIZES, VALUES, MatrixUse, PairProducts, size_and_value
 from torch_bridge.run_header import GroupColumns
 from torch_bridge.sgd_update import PAIRS, Motion, RecordingError, channels
-from torch_bridge.symmetry_map import KINDS, Block, NeuronSymmetries, SymmetryMap
+from torch_bridge.symmetry_map import KINDS, Block, MatrixBlock, MatrixSymmetries, NeuronSymmetries, SymmetryMap
 
 Seen = Sequence["Tensor | None"]
 """The tensors of one parameter that a post-step hook sees, in the order of :data:`torch_bridge.sgd_update.SEEN`."""
@@ -125,6 +126,8 @@ class Plan:
         blocks: blocks that are updated alike, over which a law closes.
     tracked
         One entry for each parameter that a symmetry moves.
+    mixed
+        Those of them whose slices a GL(k) mixes.
     used
         The optimizer's parameter groups that are recorded, in the order of their hyper-parameters in a row.
     group
@@ -133,6 +136,7 @@ class Plan:
 
     columns: tuple[GroupColumns, ...]
     tracked: tuple[Tracked, ...]
+    mixed: PairProducts
     used: tuple[int, ...]
     group: torch.distributed.ProcessGroup | None = None
     _reads: dict[tuple[frozenset[int], ...], list[tuple[Tracked, tuple[_Read, ...]]]] = field(
@@ -159,7 +163,7 @@ class Plan:
         recipes = self._recipes(motions)
         needed = tuple(frozenset(index for terms in recipe.values() for index in terms) for recipe in recipes)
         self._row.zero_()
-        for index, use, sums in self._sums(needed, seen_of):
+        for index, use, sums in self._all_sums(needed, seen_of):
             for name, terms in recipes[use.part].items():
                 if index in terms:
                     self._spans[use.part][name].add_(sums, alpha=use.block.coefficient * terms[index])
@@ -192,6 +196,10 @@ class Plan:
                 charge[span].add_(sums, alpha=use.block.coefficient)
             if index != values:
                 magnitude[span].add_(sums, alpha=abs(use.block.coefficient))
+        wanted = tuple(frozenset({VALUES, SIZES}) for _ in self.columns)
+        for index, use, products in self._mixed_sums(wanted, size_and_value):
+            into, alpha = (charge, use.block.coefficient) if index == VALUES else (magnitude, 1)
+            into[slice(*self.columns[use.part].charge)].add_(products, alpha=alpha)
         self._reduce(charge, magnitude)
         return charge, magnitude
 
@@ -202,7 +210,11 @@ class Plan:
         if not buffers:
             return overlap
         held = {tracked.name: buffers.get(tracked.name, torch.zeros_like(tracked.parameter)) for tracked in self.tracked}
-        for _, use, sums in self._sums(needed, lambda t: (None, t.parameter, held[t.name], None), precise=True):
+
+        def seen_of(tracked: Tracked) -> Seen:
+            return (None, tracked.parameter, held[tracked.name], None)
+
+        for _, use, sums in self._all_sums(needed, seen_of, precise=True):
             overlap[slice(*self.columns[use.part].charge)].add_(sums, alpha=use.block.coefficient)
         self._reduce(overlap)
         return overlap
@@ -220,6 +232,17 @@ class Plan:
         torch.distributed.all_reduce(together, group=self.group)
         for one, total in zip(sums, together, strict=True):
             one.copy_(total)
+
+    def _all_sums(
+        self, needed: tuple[frozenset[int], ...], seen_of: Callable[[Tracked], Seen], *, precise: bool = False
+    ) -> Iterator[tuple[int, Use | MatrixUse, Tensor]]:
+        yield from self._sums(needed, seen_of, precise=precise)
+        yield from self._mixed_sums(needed, seen_of)
+
+    def _mixed_sums(
+        self, needed: tuple[frozenset[int], ...], seen_of: Callable[[Tracked], Seen]
+    ) -> Iterator[tuple[int, MatrixUse, Tensor]]:
+        return ((index, use, sums.to(self.device)) for index, use, sums in self.mixed.sums(needed, seen_of))
 
     def _sums(
         self, needed: tuple[frozenset[int], ...], seen_of: Callable[[Tracked], Seen], *, precise: bool = False
@@ -300,25 +323,48 @@ def plan_recording(
     RecordingError
         If a parameter is not updated by the optimizer, or is of a type that is not covered.
     """
-    names = dict.fromkeys(block.parameter for group in symmetries.groups for block in group.blocks)
+    groups = (*symmetries.groups, *symmetries.matrices)
+    names = dict.fromkeys(block.parameter for group in groups for block in group.blocks)
     group_of = {name: _group_of(name, model.get_parameter(name), optimizer) for name in names}
     used = tuple(sorted(set(group_of.values())))
     parts = [
         (index, used.index(updater), tuple(block for block in group.blocks if group_of[block.parameter] == updater))
-        for index, group in enumerate(symmetries.groups)
+        for index, group in enumerate(groups)
         for updater in dict.fromkeys(group_of[block.parameter] for block in group.blocks)
     ]
     settings = [optimizer.param_groups[index] for index in used]
-    columns = tuple(_layout(symmetries.groups, parts, settings, forcing))
-    uses = [Use(block, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for block in blocks]
-    by_name = {name: tuple(use for use in uses if use.block.parameter == name) for name in names}
+    columns = tuple(_layout(groups, parts, settings, forcing))
     parameters = {name: model.get_parameter(name) for name in names}
     processes = _processes(parameters)
-    tracked = (
-        Tracked(n, p, group_of[n], by_name[n], None if processes is None else _shard(n, p, by_name[n], processes))
-        for n, p in parameters.items()
+    tracked = tuple(_tracked(parameters, group_of, columns, parts, processes))
+    return Plan(columns, tracked, _mixed(tracked, parts), used, processes)
+
+
+Part = tuple[int, int, tuple[Any, ...]]
+"""Index of a symmetry group, of the recorded parameter group that updates some of its blocks, and these blocks."""
+
+
+def _tracked(
+    parameters: Mapping[str, Tensor],
+    group_of: Mapping[str, int],
+    columns: Sequence[GroupColumns],
+    parts: Sequence[Part],
+    processes: torch.distributed.ProcessGroup | None,
+) -> Iterator[Tracked]:
+    uses = [Use(b, k, _degree(columns[k])) for k, (_, _, blocks) in enumerate(parts) for b in blocks if isinstance(b, Block)]
+    for name, parameter in parameters.items():
+        mine = tuple(use for use in uses if use.block.parameter == name)
+        shard = None if processes is None else _shard(name, parameter, mine, processes)
+        yield Tracked(name, parameter, group_of[name], mine, shard)
+
+
+def _mixed(tracked: Sequence[Tracked], parts: Sequence[Part]) -> PairProducts:
+    blocks = [(k, b) for k, (_, _, held) in enumerate(parts) for b in held if isinstance(b, MatrixBlock)]
+    uses = (
+        (one, tuple(MatrixUse.of(b, k, one.parameter.device) for k, b in blocks if b.parameter == one.name))
+        for one in tracked
     )
-    return Plan(columns, tuple(tracked), used, processes)
+    return PairProducts(tuple((one, mine) for one, mine in uses if mine))
 
 
 def model_of(symmetries: SymmetryMap) -> nn.Module:
@@ -329,7 +375,7 @@ def model_of(symmetries: SymmetryMap) -> nn.Module:
     RecordingError
         If the map is empty, or has none.
     """
-    if not symmetries.groups:
+    if not (symmetries.groups or symmetries.matrices):
         reasons = "; ".join(symmetries.blocked) or "none was found"
         raise RecordingError(f"symmetries: expected at least one, got a model without a symmetry ({reasons}); "
                              "there is nothing to record")  # fmt: skip
@@ -359,8 +405,8 @@ def _group_of(name: str, parameter: Tensor, optimizer: torch.optim.Optimizer) ->
 
 
 def _layout(
-    groups: Sequence[NeuronSymmetries],
-    parts: Sequence[tuple[int, int, tuple[Block, ...]]],
+    groups: Sequence[NeuronSymmetries | MatrixSymmetries],
+    parts: Sequence[Part],
     settings: Sequence[Mapping[str, Any]],
     forcing: str,
 ) -> Iterator[GroupColumns]:
@@ -373,7 +419,7 @@ def _layout(
     nesterov = any(group["nesterov"] for group in settings)
     for symmetry, hyper, owned in parts:
         group, momentum = groups[symmetry], bool(settings[hyper]["momentum"])
-        n, names = group.neurons, channels(group.symmetry.degree, momentum, nesterov, forcing)
+        n, names = group.charges, channels(group.symmetry.degree, momentum, nesterov, forcing)
         names = names if whole[symmetry] == 1 or "breaking" in names else ("breaking", *names)
         spans = {name: (column + k * n, column + (k + 1) * n) for k, name in enumerate(names)}
         blocks = tuple(asdict(block) for block in owned)

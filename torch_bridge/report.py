@@ -115,8 +115,8 @@ def _rows(run: RunSummary) -> list[dict[str, object]]:
         {
             "run": run.name,
             "kind": row["kind"],
-            "neurons": row["neurons"],
-            "uncompared": row["neurons"] - row["compared"],
+            "charges": row["charges"],
+            "uncompared": row["charges"] - row["compared"],
             "gaps": [f"{figure(row[name][0])} / {figure(row[name][1])}" for name in PREDICTIONS],
         }
         for row in run.rows

@@ -33,10 +33,11 @@ from numpy.typing import NDArray
 
 from torch_bridge.run_header import Header, Initial, RunLogError, checked
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the layout described above; a reader takes older runs and refuses later ones.
 
 1: one entry of ``groups`` for each symmetry group. 2: one for each of its parts; measured charges as wide as ``dtype``.
+3: matrix charges, whose blocks have an ``index``.
 """
 
 _SEGMENT = re.compile(r"segment-(\d{9,})\.npz")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torch_bridge import upper_triangle
+
 PREDICTIONS: tuple[str, ...] = ("exact", "unbroken", "predicted")
 """What is kept of the laws where they are carried forward during the run; :mod:`torch_bridge.evaluate` explains them."""
 
@@ -29,7 +31,8 @@ class GroupColumns:
     Parameters
     ----------
     kind, label, blocks
-        The group as in :class:`torch_bridge.symmetry_map.NeuronSymmetries`, each block as a JSON object.
+        The group as in :class:`torch_bridge.symmetry_map.NeuronSymmetries` or ``MatrixSymmetries``, each block as a JSON
+        object.
     hyper
         Which of the recorded parameter groups updates the blocks.
     symmetry
@@ -57,8 +60,20 @@ class GroupColumns:
         symmetry = value.get("symmetry", index)
         return GroupColumns(value["kind"], value["label"], blocks, value["hyper"], (start, stop), channels, symmetry)
 
-    def owner(self, channel: str, neuron: int) -> str:
-        return f"{channel} of the {self.kind} symmetry {self.label!r}, neuron {neuron}"
+    @property
+    def entries(self) -> NDArray[np.int64] | None:
+        """Of a GL(k) the space (attention: head), row and column of each charge, shape ``(charges, 3)``; else None."""
+        if "index" not in self.blocks[0]:
+            return None
+        index = self.blocks[0]["index"]
+        return upper_triangle.entries(len(index), len(index[0][0]))
+
+    def owner(self, channel: str, charge: int) -> str:
+        """Whose number stands in column ``charge`` of a channel, in words."""
+        entries = self.entries
+        space, row, column = (0, 0, 0) if entries is None else entries[charge]
+        whose = f"neuron {charge}" if entries is None else f"space {space}, entry ({row}, {column})"
+        return f"{channel} of the {self.kind} symmetry {self.label!r}, {whose}"
 
 
 @dataclass(frozen=True)

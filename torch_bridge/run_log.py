@@ -25,7 +25,7 @@ from torch_bridge.run_folder import (
 from torch_bridge.run_header import HYPER, GroupColumns, Header, Initial, RunLogError, checked
 
 if TYPE_CHECKING:
-    from torch_bridge.symmetry_map import NeuronSymmetries
+    from torch_bridge.symmetry_map import MatrixSymmetries, NeuronSymmetries
 
 __all__ = ["RunLog", "RunLogError"]
 
@@ -95,20 +95,15 @@ class RunLog:
         return RunLog(folder, manifest, header, manifest["complete"] and damage is None, initial, found)
 
     @property
-    def groups(self) -> tuple[NeuronSymmetries, ...]:
+    def groups(self) -> tuple[NeuronSymmetries | MatrixSymmetries, ...]:
         """The recorded groups of blocks, in the order that ``group`` counts below.
 
         Each is a symmetry group, or, where the optimizer's parameter groups divide one, the part of it in one of them.
         """
-        from torch_bridge.symmetry_map import Block, NeuronSymmetries
-
-        def blocks(group: GroupColumns) -> tuple[Block, ...]:
-            return tuple(Block(**{**block, "view": tuple(block["view"])}) for block in group.blocks)
-
-        return tuple(NeuronSymmetries(group.kind, group.label, blocks(group)) for group in self.header.groups)
+        return tuple(_symmetries(columns) for columns in self.header.groups)
 
     @property
-    def symmetries(self) -> tuple[tuple[NeuronSymmetries, tuple[int, ...]], ...]:
+    def symmetries(self) -> tuple[tuple[NeuronSymmetries | MatrixSymmetries, tuple[int, ...]], ...]:
         """The recorded symmetry groups, each with the indices of its parts in :attr:`groups`; their charges add up."""
         parts: dict[int, list[int]] = {}
         for index, columns in enumerate(self.header.groups):
@@ -246,6 +241,21 @@ class RunLog:
         if not 0 <= group < len(self.header.groups):
             raise RunLogError(f"group: expected 0 <= group < {len(self.header.groups)}, got {group}; see log.groups")
         return self.header.groups[group]
+
+
+def _symmetries(columns: GroupColumns) -> NeuronSymmetries | MatrixSymmetries:
+    from torch_bridge.symmetry_map import Block, MatrixBlock, MatrixSymmetries, NeuronSymmetries
+
+    if columns.entries is not None:
+        return MatrixSymmetries(columns.label, tuple(MatrixBlock(**_tuples(block)) for block in columns.blocks))
+    return NeuronSymmetries(columns.kind, columns.label, tuple(Block(**_tuples(block)) for block in columns.blocks))
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists for tuples."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(one) for name, one in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def read_segments(

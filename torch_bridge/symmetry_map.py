@@ -8,25 +8,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import derive
+from torch_bridge import upper_triangle
 
 if TYPE_CHECKING:
     from torch_bridge.certify import Certificate
+
+GENERAL_LINEAR = "general linear"
+"""The kind of :class:`MatrixSymmetries`."""
+
+
+@lru_cache
+def _entry_of_general_linear() -> derive.Symmetry:
+    """The group of an entry of GL(k)'s charge: the law of all is the same, whatever k and entry."""
+    return replace(derive.general_linear(2).symmetric[1], name=GENERAL_LINEAR)
+
 
 KINDS = {
     "translation": derive.translation,
     "shift": derive.translation,
     "scale": derive.scale,
     "rescale": derive.rescale,
+    GENERAL_LINEAR: _entry_of_general_linear,
 }
-"""Kind of a neuron's symmetry -> the one-parameter group of :mod:`derive` that it is an instance of.
+"""Kind of symmetry -> the one-parameter group of :mod:`derive` that each of its charges belongs to.
 
 ``shift`` is a translation of a single bias that the next normalisation layer subtracts again; it is counted apart
 because its gradient is exactly zero, not only summing to zero.
@@ -130,7 +144,7 @@ class NeuronSymmetries:
     Parameters
     ----------
     kind
-        A key of :data:`KINDS`.
+        A key of :data:`KINDS`, but for ``"general linear"``.
     label
         Where it is, as a reader would say it: ``"features.0 -> features.2"``.
     blocks
@@ -142,14 +156,20 @@ class NeuronSymmetries:
     blocks: tuple[Block, ...]
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: expected one of {sorted(KINDS)}, got {self.kind!r}")
+        known = sorted(KINDS.keys() - {GENERAL_LINEAR})
+        if self.kind not in known:
+            raise ValueError(f"kind: expected one of {known}, got {self.kind!r}")
         if len({block.neurons for block in self.blocks}) != 1:
             raise ValueError(f"blocks: expected blocks of one and the same number of neurons, got {self.blocks}")
 
     @property
     def neurons(self) -> int:
         return self.blocks[0].neurons
+
+    @property
+    def charges(self) -> int:
+        """Number of charges: one a neuron."""
+        return self.neurons
 
     @property
     def symmetry(self) -> derive.Symmetry:
@@ -214,7 +234,7 @@ class MatrixSymmetries:
 
     label: str
     blocks: tuple[MatrixBlock, ...]
-    kind: ClassVar[str] = "general linear"
+    kind: ClassVar[str] = GENERAL_LINEAR
 
     def __post_init__(self) -> None:
         if len({(len(b.index), len(b.index[0][0])) for b in self.blocks}) != 1:
@@ -232,6 +252,25 @@ class MatrixSymmetries:
     def neurons(self) -> int:
         """Number of one-parameter symmetries, as of :class:`NeuronSymmetries`."""
         return self.spaces * self.k**2
+
+    @property
+    def charges(self) -> int:
+        """Number of charges: the k(k + 1)/2 entries of each space's symmetric matrix."""
+        return self.spaces * self.k * (self.k + 1) // 2
+
+    @property
+    def symmetry(self) -> derive.Symmetry:
+        """The group of one entry i < j, of M = e_ie_jᵀ + e_je_iᵀ: its charge is twice the entry."""
+        return KINDS[self.kind]()
+
+    @property
+    def entries(self) -> NDArray[Any]:
+        """Space (attention: head), row and column of the matrix that each charge is an entry of: ``(charges, 3)``."""
+        return upper_triangle.entries(self.spaces, self.k)
+
+    def matrices(self, charges: NDArray[Any]) -> NDArray[Any]:
+        """Charges as recorded, shape ``(..., charges)``, as symmetric matrices, shape ``(..., spaces, k, k)``."""
+        return upper_triangle.matrices(charges, self.spaces, self.k)
 
     def form(self, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
         """Σ coefficient · A Bᵀ over the blocks, made symmetric, of two vectors by parameter name: ``(spaces, k, k)``.

@@ -16,8 +16,9 @@ def as_tree(log: RunLog) -> Any:
     """An ``xarray.DataTree``: the run's meta data at the root, and one node for each of ``log.groups``, ``g0``, ``g1``, ...
 
     Dimensions: ``step`` (rows: the update from step n to n + 1), ``charge_step`` (steps at which charges were measured)
-    and ``neuron``. Variables: the group's channels and hyper-parameters, ``charge``, ``magnitude`` and the predictions
-    that were carried forward, if any.
+    and ``neuron``; of a GL(k) it counts the entries of its matrices, with coordinates ``space``, ``row``, ``column``.
+    Variables: the group's channels and hyper-parameters, ``charge``, ``magnitude`` and the predictions that were carried
+    forward, if any.
 
     Raises
     ------
@@ -43,10 +44,13 @@ def _group(xarray: Any, log: RunLog, index: int) -> Any:
     measured = {"charge": log.charge(index), "magnitude": log.magnitude(index)}
     if log.header.order is not None:
         measured |= log.predictions(log.header.order)[index]
-    neurons = columns.charge[1] - columns.charge[0]
+    neurons = {"neuron": np.arange(columns.charge[1] - columns.charge[0])}
+    if columns.entries is not None:
+        places = zip(("space", "row", "column"), columns.entries.T, strict=True)
+        neurons |= {name: ("neuron", place) for name, place in places}
     return xarray.Dataset(
         forcing | hyper | {name: (("charge_step", "neuron"), values) for name, values in measured.items()},
-        coords={"step": np.arange(log.steps), "charge_step": log.charge_steps, "neuron": np.arange(neurons)},
+        coords={"step": np.arange(log.steps), "charge_step": log.charge_steps, **neurons},
         attrs={
             "kind": columns.kind,
             "label": columns.label,

@@ -256,6 +256,10 @@ class MatrixRun:
         self.velocities.append(buffers)
         self.theta.append(self.now())
 
+    def charges(self, matrices):
+        """The k×k charges at all steps, shape ``(steps + 1, spaces, k, k)``."""
+        return np.stack([matrices.form(theta, theta).numpy() for theta in self.theta])
+
     def gap(self, matrices):
         """The largest miss of any entry of the k×k charge, as a part of the sum of its absolute terms."""
 
@@ -309,10 +313,13 @@ def test_every_certified_charge_meets_its_exact_law_to_rounding(name, settings, 
     build, shape, loss = RUNS[name]
     torch.manual_seed(0)
     found, held, run = train(build().double(), shape, loss, settings, tmp_path / "run")
-    assert sum(g.group.neurons for g in held.groups) == sum(found.counts().values()) - found.counts().get("mixing", 0)
+    twice = sum(matrices.spaces * matrices.k for matrices in found.matrices)  # the diagonals, as rescalings too
+    assert sum(g.group.charges for g in held.groups) == found.charges() + twice
     assert held.worst("exact") <= 1e-12
     assert all(g.gap("unbroken").max() <= 1e-12 for g in held.groups if g.group.kind != "scale")
-    assert all(run.gap(matrices) <= 1e-12 for matrices in found.matrices)
+    for matrices, recorded in zip(found.matrices, held.of_kind("general linear"), strict=True):
+        assert run.gap(matrices) <= 1e-12
+        np.testing.assert_allclose(recorded.group.matrices(recorded.measured), run.charges(matrices), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

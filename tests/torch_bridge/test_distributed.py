@@ -12,10 +12,11 @@ if not torch.distributed.is_available():
 from torch import nn  # noqa: E402
 
 from tests.torch_bridge.small_network import VARIANTS, sgd  # noqa: E402
+from torch_bridge.discover import find_symmetries  # noqa: E402
 from torch_bridge.evaluate import evaluate  # noqa: E402
 from torch_bridge.recorder import Recorder  # noqa: E402
 from torch_bridge.run_log import RunLog  # noqa: E402
-from torch_bridge.symmetry_map import Block, NeuronSymmetries, SymmetryMap  # noqa: E402
+from torch_bridge.symmetry_map import Block, MatrixSymmetries, NeuronSymmetries, SymmetryMap  # noqa: E402
 
 STEPS, WORLD = 30, 2
 
@@ -37,10 +38,10 @@ def network() -> SymmetryMap:
     )
 
 
-def train(model, optimizer, rank, world):
+def train(model, optimizer, rank, world, steps=STEPS):
     """Each process takes its share of the same batches, so that the mean gradient is that of the whole batch."""
     generator = torch.Generator().manual_seed(1)
-    for _ in range(STEPS):
+    for _ in range(steps):
         x, y = torch.randn(16, 5, generator=generator).double(), torch.randint(3, (16,), generator=generator)
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x[rank::world]), y[rank::world]).backward()
@@ -125,5 +126,40 @@ def test_under_ddp_the_first_process_records_the_run_of_the_whole_batch(tmp_path
 def test_under_fsdp2_every_process_records_the_whole_run(tmp_path, alone, variant):
     in_two_processes(fsdp, tmp_path, variant)
     expected = alone(variant)
+    for rank in range(WORLD):
+        assert_exact_and_same(RunLog.open(tmp_path / "run" / f"rank{rank}"), expected)
+
+
+def chain() -> SymmetryMap:
+    """Two linear layers without an activation between them: one GL(3), whose matrix one process's rows do not make."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 3)).double()
+    return find_symmetries(model, torch.zeros(16, 5, dtype=torch.float64), loss=nn.functional.mse_loss)  # no translations
+
+
+def fsdp_chain(rank, port, folder, variant):
+    from torch.distributed.fsdp import fully_shard
+
+    symmetries = chain()
+    mesh = torch.distributed.init_device_mesh("cpu", (WORLD,))
+    for layer in (*symmetries.model, symmetries.model):
+        fully_shard(layer, mesh=mesh)
+    optimizer = sgd(symmetries, **settings(variant))
+    train(symmetries.model, optimizer, rank, WORLD, steps=2)  # momentum buffers exist at attach
+    with Recorder(optimizer, symmetries, folder / "run", every=2):
+        train(symmetries.model, optimizer, rank, WORLD)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["plain", "nesterov"])
+def test_under_fsdp2_the_matrices_of_gl_are_whole(tmp_path, variant):
+    in_two_processes(fsdp_chain, tmp_path, variant)
+    symmetries = chain()
+    optimizer = sgd(symmetries, **settings(variant))
+    train(symmetries.model, optimizer, 0, 1, steps=2)
+    with Recorder(optimizer, symmetries, tmp_path / "alone"):
+        train(symmetries.model, optimizer, 0, 1)
+    expected = RunLog.open(tmp_path / "alone")
+    assert any(isinstance(group, MatrixSymmetries) for group in expected.groups)
     for rank in range(WORLD):
         assert_exact_and_same(RunLog.open(tmp_path / "run" / f"rank{rank}"), expected)

@@ -231,7 +231,7 @@ def test_biases_before_batch_norm_that_start_at_exactly_0_are_not_compared(tmp_p
     assert shift.gap("exact").shape == (31, 2)
     assert shift.measured.shape == (31, 6)
     row = next(row for row in held.rows() if row["kind"] == "shift")
-    assert (row["neurons"], row["compared"]) == (6, 2)
+    assert (row["charges"], row["compared"]) == (6, 2)
     assert held.worst("exact") < 1e-12
 
 
@@ -334,7 +334,7 @@ def test_kinds_are_listed_as_they_occur_and_found_again(comparison):
 
 def test_a_row_holds_median_and_worst_over_all_neurons_of_its_kind(comparison):
     rows = {row["kind"]: row for row in comparison.rows()}
-    assert {kind: row["neurons"] for kind, row in rows.items()} == {"translation": 5, "shift": 6, "scale": 6, "rescale": 4}
+    assert {kind: row["charges"] for kind, row in rows.items()} == {"translation": 5, "shift": 6, "scale": 6, "rescale": 4}
     gaps = np.concatenate([g.gap("predicted").max(axis=0) for g in comparison.of_kind("translation")])
     assert rows["translation"]["predicted"] == (np.median(gaps), gaps.max())
     assert gaps.max() > np.median(gaps)
@@ -342,10 +342,10 @@ def test_a_row_holds_median_and_worst_over_all_neurons_of_its_kind(comparison):
 
 def test_the_table_shows_the_worst_gaps_of_the_rows(comparison):
     head, *lines = comparison.table().splitlines()
-    assert head.split() == ["kind", "neurons", "compared", *PREDICTIONS]
+    assert head.split() == ["kind", "charges", "compared", *PREDICTIONS]
     for line, row in zip(lines, comparison.rows(), strict=True):
-        kind, neurons, compared, *gaps = line.split()
-        assert (kind, int(neurons), int(compared)) == (row["kind"], row["neurons"], row["compared"])
+        kind, charges, compared, *gaps = line.split()
+        assert (kind, int(charges), int(compared)) == (row["kind"], row["charges"], row["compared"])
         assert gaps == [f"{row[name][1]:.1e}" for name in PREDICTIONS]
     assert len({len(line) for line in (head, *lines)}) == 1
 
