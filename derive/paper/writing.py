@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from textwrap import fill
 from typing import Literal
@@ -100,23 +101,23 @@ def _markdown(report: Report) -> str:
     return f"# {TITLE}\n\n{INTRODUCTION}\n\n{markdown_body(report)}"
 
 
-def markdown_body(report: Report) -> str:
-    """Everything below the title."""
+def markdown_body(report: Report, *, steps: bool = True) -> str:
+    """Everything below the title; without the machine's steps if ``steps`` is False."""
     blocks = [f"**{report.summary}**"]
     for heading, found in summarised(report):
         blocks += [f"## {heading}", *(_markdown_finding(one, "###") for one in found)]
     for heading, found in report.sections():
         blocks += [f"## {heading}", _markdown_table(found)]
-    for against, derivations in report.derivations().items():
-        blocks.append(f"## How `{against}` follows\n\n" + "\n".join(steps.to_markdown() for steps in derivations))
+    for against, derivations in report.derivations().items() if steps else ():
+        blocks.append(f"## How `{against}` follows\n\n" + "\n".join(one.to_markdown() for one in derivations))
     return "\n\n".join(blocks) + "\n"
 
 
 def _markdown_finding(found: Finding, level: str) -> str:
-    blocks = [f"{level} {found.claim.place}", found.claim.says]
+    blocks = [f"{level} {found.claim.place}", _prose(found.claim.says)]
     blocks += [f"$$\n{_one_line(found.claim.latex)}\n$$"] if found.claim.latex else []
     blocks += [f"Derived:\n\n$$\n{found.correct}\n$$"] if found.correct else []
-    rows = (f"* {name}: {_code(text) if name in CODE else text.replace('|', chr(92) + '|')}" for name, text in facts(found))
+    rows = (f"* {name}: {f'`{text}`' if name in CODE else _prose(text)}" for name, text in facts(found))
     return "\n\n".join([*blocks, "\n".join(rows)])
 
 
@@ -124,8 +125,9 @@ CODE = ("first difference", "for instance", "held against")
 """Facts that are formulas or calls in plain text."""
 
 
-def _code(text: str) -> str:
-    return f"`{text}`"
+def _prose(text: str) -> str:
+    """Text in which no letter is markup."""
+    return re.sub(r"([\\`*_<\[\]])", r"\\\1", text).replace("|", "∣")
 
 
 def _one_line(latex: str) -> str:
@@ -136,7 +138,7 @@ def _markdown_table(findings: tuple[Finding, ...]) -> str:
     rows = ["| place | claim | | verdict |", "| --- | --- | --- | --- |"]
     for found in findings:
         shown = f"${_one_line(found.claim.latex)}$".replace("|", r"\vert ") if found.claim.latex else ""
-        place, says = (text.replace("|", "∣") for text in (found.claim.place, found.claim.says))
+        place, says = _prose(found.claim.place), _prose(found.claim.says)
         rows.append(f"| {place} | {says} | {shown} | {MARKS[found.outcome]} {found.words} |")
     return "\n".join(rows)
 
@@ -170,12 +172,14 @@ def _display(latex: str) -> str:
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "^": r"\^{}", "&": r"\&", "%": r"\%", "#": r"\#",
     "$": r"\$", "~": r"\~{}", "η": r"$\eta$", "λ": r"$\lambda$", "β": r"$\beta$", "α": r"$\alpha$", "γ": r"$\gamma$",
-    "ω": r"$\omega$", "θ": r"$\theta$", "ψ": r"$\psi$", "φ": r"$\varphi$", "τ": r"$\tau$", "κ": r"$\kappa$",
-    "Σ": r"$\Sigma$",    "Λ": r"$\Lambda$", "∂": r"$\partial$", "∇": r"$\nabla$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "√": r"$\surd$",
+    "ω": r"$\omega$", "θ": r"$\theta$", "Θ": r"$\Theta$", "ψ": r"$\psi$", "φ": r"$\varphi$", "τ": r"$\tau$", "κ": r"$\kappa$",
+    "Σ": r"$\Sigma$",
+    "Λ": r"$\Lambda$", "∂": r"$\partial$", "∇": r"$\nabla$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "√": r"$\surd$",
     "→": r"$\to$", "↦": r"$\mapsto$", "≠": r"$\neq$", "≈": r"$\approx$", "·": r"$\cdot$", "×": r"$\times$", "⊙": r"$\odot$",
     "−": "$-$", "…": r"\dots{}", "²": "$^2$", "³": "$^3$", "⁻": "$^-$", "⁺": "$^+$", "₀": "$_0$", "₁": "$_1$", "₂": "$_2$",
     "ᵀ": "$^T$", "ℝ": r"$\mathbb{R}$", "∈": r"$\in$", "|": "$|$", "<": "$<$", ">": "$>$", "“": "``", "”": "''",
-    "Δ": r"$\Delta$",    "ô": r"\^o", "’": "'", "∫": r"$\int$", "𝓛": r"$\mathcal L$", "≥": r"$\geq$",
+    "Δ": r"$\Delta$",
+    "ô": r"\^o", "’": "'", "∫": r"$\int$", "𝓛": r"$\mathcal L$", "≥": r"$\geq$",
 }  # fmt: skip
 
 
