@@ -51,10 +51,8 @@ def _speed_at_rest() -> sp.Expr:
 
 
 def _is_overdamped(call: str, beta: sp.Rational, decay: sp.Rational) -> bool:
-    rates = {
-        symbol: value.subs({lr: sp.Rational(1, 10), dampening: 0, momentum: beta, weight_decay: decay})
-        for symbol, value in derived(call).rates
-    }
+    setting = {lr: sp.Rational(1, 10), dampening: sp.S.Zero, momentum: beta, weight_decay: decay}
+    rates = {symbol: value.xreplace(setting) for symbol, value in derived(call).rates}
     return bool(rates[damping_rate] > rates[frequency])
 
 

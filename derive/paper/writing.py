@@ -172,8 +172,8 @@ def _display(latex: str) -> str:
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "^": r"\^{}", "&": r"\&", "%": r"\%", "#": r"\#",
     "$": r"\$", "~": r"\~{}", "η": r"$\eta$", "λ": r"$\lambda$", "β": r"$\beta$", "α": r"$\alpha$", "γ": r"$\gamma$",
-    "ω": r"$\omega$", "θ": r"$\theta$", "Θ": r"$\Theta$", "ψ": r"$\psi$", "φ": r"$\varphi$", "τ": r"$\tau$", "κ": r"$\kappa$",
-    "Σ": r"$\Sigma$",
+    "ω": r"$\omega$", "θ": r"$\theta$", "Θ": r"$\Theta$", "ψ": r"$\psi$", "φ": r"$\varphi$", "τ": r"$\tau$",
+    "κ": r"$\kappa$", "Σ": r"$\Sigma$",
     "Λ": r"$\Lambda$", "∂": r"$\partial$", "∇": r"$\nabla$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "√": r"$\surd$",
     "→": r"$\to$", "↦": r"$\mapsto$", "≠": r"$\neq$", "≈": r"$\approx$", "·": r"$\cdot$", "×": r"$\times$", "⊙": r"$\odot$",
     "−": "$-$", "…": r"\dots{}", "²": "$^2$", "³": "$^3$", "⁻": "$^-$", "⁺": "$^+$", "₀": "$_0$", "₁": "$_1$", "₂": "$_2$",

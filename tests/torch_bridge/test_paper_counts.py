@@ -25,7 +25,7 @@ WRONG = {
     "Table 5, totals, VGG-16": (8524, 7297),
     "App. J, rescale with batch norm": (0, 12),
 }
-"""Place -> what the paper has, and the certified count (null space of sampled gradients, tests/torch_bridge/test_table5.py)."""
+"""Place -> what the paper has, and the certified count (null space of sampled gradients; see test_table5.py)."""
 
 
 def test_the_wrong_counts_are_the_known_ones_and_all_others_are_right():
