@@ -205,7 +205,7 @@ class _Reader:
         return f"<mi>{FONTS[font][letter]}</mi>"
 
     def _words(self, name: str) -> str:
-        words = self.raw()
+        words = re.sub(r"^ +| +$", lambda m: "\u00a0" * len(m[0]), self.raw())  # MathML takes blanks at the ends away
         return (
             f"<mtext>{escape(words)}</mtext>"
             if name.startswith("text")

@@ -39,8 +39,8 @@ class Finding:
         What it was held against.
     verdict
         With the first difference, the convention that would explain it and the evidence; None if nothing was judged.
-    steps
-        How what it was held against is derived.
+    source
+        The call whose steps show how what it was held against is derived; "" for none.
     reason
         Why it is a definition, undecided or not judged, or why two counts differ.
     correct
@@ -51,9 +51,14 @@ class Finding:
     outcome: Outcome
     against: str = ""
     verdict: Verdict | None = None
-    steps: tuple[Derivation, ...] = ()
+    source: str = ""
     reason: str = ""
     correct: str = ""
+
+    @property
+    def steps(self) -> tuple[Derivation, ...]:
+        """How what it was held against is derived."""
+        return steps_of(self.source) if self.source else ()
 
     @property
     def difference(self) -> str:
@@ -109,7 +114,7 @@ def _held(test: HeldAgainst, claim: PaperClaim, measurements: Measurements) -> F
     verdict = check(test.reading or claim.latex, derived(test.call))
     outcome = "right" if verdict.ok and test.to_order else verdict.kind
     correct = derived(test.call)._repr_latex_().strip("$") if outcome == "wrong" and test.call else ""
-    return Finding(claim, outcome, test.call or "itself", verdict, steps_of(test.call), correct=correct)
+    return Finding(claim, outcome, test.call or "itself", verdict, test.call, correct=correct)
 
 
 @finding.register
@@ -117,7 +122,7 @@ def _lines(test: LineByLine, claim: PaperClaim, measurements: Measurements) -> F
     found = check_derivation(test.lines, derived(test.call))
     verdict = found.verdicts[-1]
     reason = "" if found.first_wrong is None else f"line {found.first_wrong + 1} does not follow"
-    return Finding(claim, verdict.kind, test.call, verdict, steps_of(test.call), reason)
+    return Finding(claim, verdict.kind, test.call, verdict, test.call, reason)
 
 
 @finding.register
@@ -131,8 +136,8 @@ def _on_actions(test: OnActions, claim: PaperClaim, measurements: Measurements) 
         if wrong is not None:
             verdict = _verdict(claim, call, wrong, test.convention)
             against, correct = f"relations({call}), eq. {test.relation}", f"{sp.latex(right)} = 0"
-            return Finding(claim, "wrong", against, verdict, steps_of(call), MOVED, correct)
-    return Finding(claim, "right", against, _verdict(claim, against, None), steps_of(test.calls[-1]))
+            return Finding(claim, "wrong", against, verdict, call, MOVED, correct)
+    return Finding(claim, "right", against, _verdict(claim, against, None), test.calls[-1])
 
 
 MOVED = "H' is H at ψ(θ, α); its indices are the blocks of parameters"
@@ -152,7 +157,7 @@ def _first_entry(printed: sp.Matrix, right: sp.Matrix) -> Difference | None:
 def _compared(test: Compared, claim: PaperClaim, measurements: Measurements) -> Finding:
     wrong = _first_unequal(_values(test.stated()), _values(test.derived()))
     verdict = _verdict(claim, test.by, wrong, test.convention if wrong else "")
-    return Finding(claim, verdict.kind, test.by, verdict, steps_of(test.steps) if test.steps else ())  # type: ignore[arg-type]
+    return Finding(claim, verdict.kind, test.by, verdict, test.steps)  # type: ignore[arg-type]
 
 
 def _values(given: Any) -> list[sp.Basic]:

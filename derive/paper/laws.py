@@ -142,7 +142,7 @@ APPENDIX_G = (
                remark="Judged without noise. A step that takes the time η(1 − α) asks for √(η(1 − α)/S) G dW."),
     PaperClaim("eq. 33", "G", "The law of the sum: an oscillator.", HeldAgainst(DRIVEN_T), r"\left(\frac{\eta(1-\alpha)}{2}(1+\beta)\frac{d^2}{dt^2} + (1-\beta)\frac{d}{dt} + \lambda\right)\langle\theta, \mathbb 1_{\mathcal A}\rangle = 0"),
     PaperClaim("App. G, γ and ω of the sum", "G", "Its damping and frequency.", HeldAgainst(DRIVEN_T), r"\gamma = \frac{1-\beta}{\eta(1-\alpha)(1+\beta)}, \quad \omega = \sqrt{\frac{2\lambda}{\eta(1-\alpha)(1+\beta)}}", scan="Garbled."),
-    PaperClaim("App. G, the sum at rest", "G", "It is assumed to start at rest.", HeldAgainst(DRIVEN_T), r"\frac{d}{dt}\langle\theta(t), \mathbb 1_{\mathcal A}\rangle\big|_{t=0} = 0", remark="An assumption. Steps start with a velocity of their own: solve(…, start='first step')."),
+    PaperClaim("App. G, the sum at rest", "G", "It is assumed to start at rest.", NotJudged("definition", "an assumption; the steps' own first rate is that of solve(…, start='first step')"), r"\frac{d}{dt}\langle\theta(t), \mathbb 1_{\mathcal A}\rangle\big|_{t=0} = 0"),
     PaperClaim("eq. 34", "G", "Its solution in the three regimes of damping.", HeldAgainst(DRIVEN_T), r"""\langle\theta(t), \mathbb 1_{\mathcal A}\rangle = \begin{cases}
         e^{-\gamma t}\left(\cosh\left(\sqrt{\gamma^2-\omega^2}t\right) + \frac{\gamma}{\sqrt{\gamma^2-\omega^2}}\sinh\left(\sqrt{\gamma^2-\omega^2}t\right)\right)\langle\theta(0),\mathbb 1_{\mathcal A}\rangle & \gamma > \omega \\
         e^{-\gamma t}(1+\gamma t)\langle\theta(0),\mathbb 1_{\mathcal A}\rangle & \gamma = \omega \\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from derive.derivation import plain
+from derive.derivation import Derivation, plain
 from derive.mathml import mathml
 from derive.page import STYLE, document, numbered_steps
 from derive.paper.judging import Finding
@@ -56,7 +56,8 @@ h3, .says, .place { overflow-wrap: anywhere; min-width: 0 }
 
 def page(report: Report) -> str:
     """The whole document."""
-    names = {against: f"steps-{k}" for k, against in enumerate(report.derivations(), start=1)}
+    derivations = report.derivations()
+    names = {call: f"steps-{k}" for k, call in enumerate(derivations, start=1)}
     body = [f"<h1>{escape(TITLE)}</h1>", f"<p>{escape(INTRODUCTION)}</p>", _chips(report)]
     for heading, found in summarised(report):
         body += [f"<h2>{escape(heading)}</h2>", *(_error(one, names) for one in found)]
@@ -66,7 +67,7 @@ def page(report: Report) -> str:
         "<h2>The machine's steps</h2>",
         "<p>How what the formulas were held against is derived; each step was checked.</p>",
     ]
-    body += [_steps(report, against, name) for against, name in names.items()]
+    body += [_steps(call, derivations[call], name) for call, name in names.items()]
     return document(TITLE, body, STYLE + MORE_STYLE)
 
 
@@ -108,16 +109,13 @@ def _facts(found: Finding, names: dict[str, str]) -> str:
     rows = []
     for name, text in facts(found):
         shown = f"<code>{escape(text)}</code>" if name in CODE else escape(text)
-        if name == "held against" and found.against in names:
-            shown += f' – <a href="#{names[found.against]}">its steps</a>'
+        if name == "held against" and found.source in names:
+            shown += f' – <a href="#{names[found.source]}">its steps</a>'
         rows.append(f"<dt>{name}</dt><dd>{shown}</dd>")
     return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
-def _steps(report: Report, against: str, name: str) -> str:
+def _steps(call: str, derivations: tuple[Derivation, ...], name: str) -> str:
     """The target is inside, so that a link to it folds it out."""
-    derivations = "".join(
-        f"<h3>{escape(plain(one.title))}</h3>{numbered_steps(one)}" for one in report.derivations()[against]
-    )
-    head = f"<summary><code>{escape(against)}</code></summary>"
-    return f'<details class="steps">{head}<div id="{name}">{derivations}</div></details>'
+    told = "".join(f"<h3>{escape(plain(one.title))}</h3>{numbered_steps(one)}" for one in derivations)
+    return f'<details class="steps"><summary><code>{escape(call)}</code></summary><div id="{name}">{told}</div></details>'

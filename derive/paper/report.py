@@ -77,8 +77,8 @@ class Report:
                 yield f"{key}  {heading}", inside
 
     def derivations(self) -> dict[str, tuple[Derivation, ...]]:
-        """What was held against -> how it is derived, each once."""
-        return {found.against: found.steps for found in self.findings if found.steps}
+        """Call that something was held against -> how what it makes is derived, each once."""
+        return {found.source: found.steps for found in self.findings if found.steps}
 
 
 def summarised(report: Report) -> list[tuple[str, tuple[Finding, ...]]]:

@@ -108,8 +108,8 @@ def markdown_body(report: Report, *, steps: bool = True) -> str:
         blocks += [f"## {heading}", *(_markdown_finding(one, "###") for one in found)]
     for heading, found in report.sections():
         blocks += [f"## {heading}", _markdown_table(found)]
-    for against, derivations in report.derivations().items() if steps else ():
-        blocks.append(f"## How `{against}` follows\n\n" + "\n".join(one.to_markdown() for one in derivations))
+    for call, derivations in report.derivations().items() if steps else ():
+        blocks.append(f"## How `{call}` follows\n\n" + "\n".join(one.to_markdown() for one in derivations))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -152,8 +152,8 @@ def _latex(report: Report) -> str:
         blocks += [rf"\subsection*{{{_tex(heading)}}}", *map(_latex_finding, found)]
     for heading, found in report.sections():
         blocks += [rf"\subsection*{{{_tex(heading)}}}", *map(_latex_finding, found)]
-    for against, derivations in report.derivations().items():
-        blocks += [rf"\subsection*{{How {_tex(against)} follows}}", *(steps.to_latex() for steps in derivations)]
+    for call, derivations in report.derivations().items():
+        blocks += [rf"\subsection*{{How {_tex(call)} follows}}", *(steps.to_latex() for steps in derivations)]
     return "\n\n".join(blocks) + "\n"
 
 
