@@ -134,13 +134,13 @@ def _on_actions(test: OnActions, claim: PaperClaim, measurements: Measurements) 
         printed, right = (sp.Matrix(side).subs(group_parameter, sp.Symbol("alpha")) for side in pair)
         wrong = _first_entry(printed, right)
         if wrong is not None:
-            verdict = _verdict(claim, call, wrong, test.convention)
+            verdict = replace(_verdict(claim, call, wrong, test.convention), assumptions=(MOVED,))
             against, correct = f"relations({call}), eq. {test.relation}", f"{sp.latex(right)} = 0"
-            return Finding(claim, "wrong", against, verdict, call, MOVED, correct)
+            return Finding(claim, "wrong", against, verdict, call, correct=correct)
     return Finding(claim, "right", against, _verdict(claim, against, None), test.calls[-1])
 
 
-MOVED = "H' is H at ψ(θ, α); its indices are the blocks of parameters"
+MOVED = "H' is H at ψ(θ, α), its indices are the blocks of parameters"
 
 
 def _first_entry(printed: sp.Matrix, right: sp.Matrix) -> Difference | None:

@@ -184,4 +184,4 @@ _SPECIAL = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    return "".join(re.sub(r"^\$(.+)\$$", r"\\ensuremath{\1}", _SPECIAL.get(letter, letter)) for letter in text)
