@@ -10,11 +10,12 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
 FORMATS = ("text", "latex", "markdown", "html", "python")
+PAPER_FORMATS = ("text", "markdown", "latex", "html")
 MODELS = ("vgg16", "vgg16-bn")
 FORMS = ("modified-loss", "modified-flow", "slow-flow")
 STARTS = ("rest", "first-step", "free")
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_derive,
         _add_check,
+        _add_paper,
         _add_symmetries,
         _add_train,
         _add_evaluate,
@@ -188,6 +190,23 @@ def _add_check(commands: Any) -> None:
     _add_subject_options(parser)
 
 
+def _add_paper(commands: Any) -> None:
+    parser = _command(
+        commands, "paper", _paper,
+        "Judge Kunin et al. 2021: every numbered equation, table and stated count is derived again. Counts need torch.",
+        "nmech paper --format html --out paper.html",
+    )  # fmt: skip
+    parser.epilog = (
+        f"{parser.epilog}\n\nmore to try:\n"
+        '  nmech paper --only "eq. 24"      one claim, with all that was found and the steps\n'
+        '  nmech paper --only "Table 3"     all entries of a table'
+    )
+    parser.add_argument("--format", choices=PAPER_FORMATS, default="text",
+                        help="how to print it; html is one page without a network (default: text)")  # fmt: skip
+    parser.add_argument("--out", default=None, metavar="FILE", help="where to write it (default: the terminal)")
+    parser.add_argument("--only", default=None, metavar="PLACE", help='"eq. 16", "Table 5", "App. F", … (default: all)')
+
+
 def _add_symmetries(commands: Any) -> None:
     parser = _command(
         commands, "symmetries", _symmetries, "Find and count the symmetries of a model by tracing it.",
@@ -301,6 +320,42 @@ def _check(options: argparse.Namespace) -> int:
     verdict = derive.check(options.formula, None if options.subject is None else _derived(options))
     print(verdict)
     return 0 if verdict.ok else 1
+
+
+def _paper(options: argparse.Namespace) -> None:
+    from derive.paper.claims import chosen
+    from derive.paper.judging import judge
+    from derive.paper.report import Report
+    from derive.paper.writing import write
+
+    claims = chosen(options.only)
+    findings = judge(claims, _measurements())
+    report = Report(tuple(_with_progress(findings, len(claims), "judging claims")))
+    text = write(report, options.format, whole=options.only is None)
+    if options.out is None:
+        print(text)
+        return
+    with open(options.out, "w", encoding="utf-8") as file:
+        file.write(text)
+    print(f"{report.summary}\n{options.out}")
+
+
+def _measurements() -> Any:
+    """What counts the symmetries of the paper's network; nothing without torch."""
+    try:
+        from torch_bridge.paper_counts import MEASUREMENTS
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return {}
+    return MEASUREMENTS
+
+
+def _with_progress(items: Iterable[Any], total: int, title: str) -> Iterable[Any]:
+    """A bar on standard error, of what takes more than two seconds."""
+    from tqdm.auto import tqdm
+
+    return tqdm(items, total=total, desc=title, delay=2)
 
 
 def _derived(options: argparse.Namespace) -> Any:

@@ -32,9 +32,16 @@ OPERATORS = MappingProxyType({
     "partial": "∂", "nabla": "∇", "cdot": "·", "cdots": "⋯", "dots": "…", "ldots": "…", "pm": "±", "to": "→",
     "mapsto": "↦", "leq": "≤", "geq": "≥", "le": "≤", "ge": "≥", "neq": "≠", "in": "∈", "times": "×", 
     "infty": "∞", "wedge": "∧", "vee": "∨", "langle": "⟨", "rangle": "⟩", "{": "{", "}": "}", "vert": "|",
-    "lvert": "|", "rvert": "|", "approx": "≈", "ll": "≪", "top": "⊤",
+    "lvert": "|", "rvert": "|", "approx": "≈", "ll": "≪", "top": "⊤", "odot": "⊙", "intercal": "⊺", "perp": "⊥",
 })  # fmt: skip
 """Command -> the operator or fence it prints."""
+
+FONTS: Mapping[str, Mapping[str, str]] = MappingProxyType({
+    "mathcal": MappingProxyType({"A": "𝒜", "B": "ℬ", "L": "ℒ"}),
+    "mathbb": MappingProxyType({"1": "𝟙", "E": "𝔼", "R": "ℝ"}),
+    "mathbf": MappingProxyType({"1": "𝟏", "H": "𝐇"}),
+})  # fmt: skip
+"""Command of a font -> letter -> the same in that font. MathML Core has no attribute for fonts."""
 
 FUNCTIONS = frozenset({"log", "ln", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asinh", "acosh", "min", "max"})
 BIG = MappingProxyType({"sum": "∑", "prod": "∏", "int": "∫"})
@@ -43,7 +50,9 @@ SPACES = MappingProxyType(
     {",": "0.17em", ";": "0.28em", ":": "0.22em", "quad": "1em", "qquad": "2em", " ": "0.25em", "!": "0"}
 )
 _WORDS = ("text", "operatorname", "mathrm", "textbf")
-_NO_MARK = frozenset({"displaystyle", "hline"})
+_NO_MARK = frozenset({"displaystyle", "hline", "big", "bigl", "bigr", "Big", "Bigl", "Bigr"})
+_CLASSES = MappingProxyType({"align*": "aligned", "pmatrix": "matrix", "bmatrix": "matrix"})
+_FENCES = MappingProxyType({"pmatrix": "()", "bmatrix": "[]"})
 _LITERAL = MappingProxyType({"-": "−", "*": "∗", "'": "′"})
 
 
@@ -185,10 +194,18 @@ class _Reader:
             return f'<mover>{self.argument()}<mo stretchy="false">{ACCENTS[name]}</mo></mover>'
         if name in _WORDS:
             return self._words(name)
+        if name in FONTS:
+            return self._lettered(name)
         return self._structure(name)
 
+    def _lettered(self, font: str) -> str:
+        letter = self.raw() if self.peek() == "{" else self.take()
+        if letter not in FONTS[font]:
+            raise MathError(f"latex: expected one of {', '.join(FONTS[font])} after {chr(92) + font}, got {letter!r}")
+        return f"<mi>{FONTS[font][letter]}</mi>"
+
     def _words(self, name: str) -> str:
-        words = self.raw()
+        words = re.sub(r"^ +| +$", lambda m: "\u00a0" * len(m[0]), self.raw())  # MathML takes blanks at the ends away
         return (
             f"<mtext>{escape(words)}</mtext>"
             if name.startswith("text")
@@ -209,6 +226,8 @@ class _Reader:
             cells = self._cells("}")
             self.expect("}")
             return cells
+        if name == "underbrace":
+            return f"<munder>{self.argument()}<mo>⏟</mo></munder>"
         if name in _NO_MARK:
             return ""
         raise MathError(f"latex: expected the commands of mathematics that this page writes, got {chr(92) + name!r}")
@@ -235,14 +254,15 @@ class _Reader:
         kind = self.raw()
         if kind == "array":
             self.raw()
-        if kind not in ("array", "matrix", "aligned", "cases", "smallmatrix"):
+        if kind not in ("array", "matrix", "aligned", "align*", "cases", "smallmatrix", *_FENCES):
             raise MathError(f"latex: expected a matrix, array, cases or aligned rows, got {kind!r}")
         table = self._cells(r"\end")
         self.expect(r"\end")
         if (closed := self.raw()) != kind:
             raise MathError(f"latex: expected the end of {kind!r}, got that of {closed!r}")
-        brace = _fence("{", "prefix") if kind == "cases" else ""
-        return f'<mrow>{brace}{table.replace("<mtable>", f"""<mtable class="{kind}">""", 1)}</mrow>'
+        first, last = _FENCES.get(kind, "{." if kind == "cases" else "..")
+        table = table.replace("<mtable>", f'<mtable class="{_CLASSES.get(kind, kind)}">', 1)
+        return f"<mrow>{_fence(first, 'prefix')}{table}{_fence(last, 'postfix')}</mrow>"
 
     def _cells(self, end: str) -> str:
         rows, row = [], []

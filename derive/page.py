@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 import sympy as sp
@@ -68,9 +69,14 @@ def page(paper: Sheet) -> str:
         *(f'<p class="note">{_prose(note.prose)}</p>' for note in paper.notes),
         _legend(paper.legend),
     ]
+    return document(plain(paper.title), body)
+
+
+def document(title: str, body: Iterable[str], style: str = STYLE) -> str:
+    """Parts of a page as a document of its own; ``title`` is plain text."""
     head = (
         '<meta charset="utf-8"/>\n<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{escape(plain(paper.title))}</title>\n<style>{STYLE}</style>"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>"
     )
     inside = "\n".join(body)
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{inside}\n</body>\n</html>'
@@ -84,8 +90,13 @@ def _prose(text: str) -> str:
 
 def _derivation(derivation: Derivation, known: str) -> str:
     heading = "derivation" if derivation.title == known else derivation.title
+    return f"<h2>{_prose(heading)}</h2>\n{numbered_steps(derivation)}"
+
+
+def numbered_steps(derivation: Derivation) -> str:
+    """The steps as a numbered list."""
     steps = "\n".join(_step(step) for step in derivation.all_steps)
-    return f"<h2>{_prose(heading)}</h2>\n<ol>\n{steps}\n</ol>"
+    return f"<ol>\n{steps}\n</ol>"
 
 
 def _step(step: Step) -> str:

@@ -59,5 +59,6 @@ sphinx_gallery_conf = {
 def setup(app):
     """Write what is generated from the code before the pages are read."""
     generated_pages.write(HERE)
+    generated_pages.write_paper(HERE)
     app.connect("autodoc-process-docstring", docstring_markup.docstring)
     app.connect("source-read", docstring_markup.examples)

@@ -22,6 +22,10 @@ from derive import (
     symbols,
     translation,
 )
+from derive.paper import writing as paper
+from derive.paper.claims import CLAIMS
+from derive.paper.judging import judge
+from derive.paper.report import Report
 
 STEP = sp.Symbol("h", positive=True)
 SQUARED = sp.Symbol("squared_omega", nonnegative=True)
@@ -36,6 +40,13 @@ def write(docs: Path) -> None:
     (extra / "sliders_app.html").write_text(template.render(mathematics=mathematics()), encoding="utf-8")
     for name, page in (("notation", notation), ("laws", laws), ("discrete_laws", discrete_laws), ("trees", trees)):
         (parts / f"{name}.md").write_text(page(), encoding="utf-8")
+
+
+def write_paper(docs: Path, report: Report | None = None) -> None:
+    """Write what is found about the paper; counts are not judged where there is no torch."""
+    report = report or Report(tuple(judge(CLAIMS)))
+    (docs / "_build" / "extra" / "paper_report.html").write_text(paper.write(report, "html"), encoding="utf-8")
+    (docs / "_build" / "parts" / "paper.md").write_text(paper.markdown_body(report, steps=False), encoding="utf-8")
 
 
 def mathematics() -> str:

@@ -14,7 +14,7 @@ import derive
 import nmech
 from derive.subjects import GROUPS
 
-COMMANDS = ("derive", "check", "symmetries", "train", "evaluate", "report", "experiment", "figures")
+COMMANDS = ("derive", "check", "paper", "symmetries", "train", "evaluate", "report", "experiment", "figures")
 ROOT = Path(nmech.__file__).parent
 SMALL = ("--width", "0.015625", "--input-size", "32", "--batch-size", "8")
 
@@ -81,6 +81,40 @@ def test_the_help_of_derive_shows_commands_that_work(run):
         status, out, err = run(*line.split())
         assert (status, err) == (0, ""), line
         assert out
+
+
+# --- paper ---
+
+
+def test_one_claim_of_the_paper_is_judged_with_its_steps(run):
+    """Kunin et al. 2021, App. F: the sign of the drive."""
+    status, out, err = run("paper", "--only", "App. F, Itô's lemma, second line")
+    assert (status, err) == (0, "")
+    assert out.startswith("App. F, Itô's lemma, second line: wrong\n")
+    assert "printed -dt*eta*|g_A|², derived dt*eta*|g_A|²" in out
+    assert "Itô" in out.partition("evidence")[2]
+
+
+def test_what_is_found_about_the_paper_goes_to_a_file(run, tmp_path):
+    status, out, err = run("paper", "--only", "9", "--format", "html", "--out", tmp_path / "paper.html")
+    assert (status, err) == (0, "")
+    assert out == f"1 claim: 1 right\n{tmp_path / 'paper.html'}\n"
+    assert (tmp_path / "paper.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_place_that_is_not_in_the_paper_is_a_clear_error(run):
+    status, out, err = run("paper", "--only", "eq. 42")
+    assert (status, out) == (2, "")
+    assert err == "nmech paper: only: expected a place such as 'eq. 16', 'Table 5' or 'App. F', got 'eq. 42'\n"
+
+
+def test_without_torch_the_papers_counts_are_not_judged_and_nothing_fails(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "torch_bridge.paper_counts", raising=False)
+    status, out, _ = run("paper", "--only", "Table 5")
+    assert status == 0
+    assert out.count("not judged") == 10
+    assert out.count("why: needs torch") == 10
 
 
 # --- derive ---
