@@ -20,6 +20,7 @@ MORE_STYLE = """
 .chips li { background: var(--box); border-radius: 1rem; padding: .15rem .8rem; margin: 0 }
 .chips li::before { content: none }
 .claim { border-top: 1px solid var(--line); padding: .35rem 0 }
+h2 + .claim { border-top: none }
 .claim > summary { cursor: pointer; display: grid; grid-template-columns: 1.3rem minmax(8rem, 15rem) 1fr; gap: .6rem;
   list-style: none; align-items: baseline }
 .claim > summary::-webkit-details-marker { display: none }
