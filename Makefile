@@ -4,7 +4,7 @@ VENV := .venv
 CORE := .venv-core
 DOCS := .venv-docs
 RECIPE := setup.cfg pyproject.toml constraints.txt
-SOURCES := nmech.py $(wildcard derive/*.py numerics/*.py torch_bridge/*.py torch_bridge/templates/*.html)
+SOURCES := nmech.py $(wildcard derive/*.py derive/*/*.py numerics/*.py torch_bridge/*.py torch_bridge/templates/*.html)
 
 .PHONY: demo test test-core slow docs
 .DELETE_ON_ERROR:
@@ -33,7 +33,7 @@ test-core: $(CORE)/.ready
 	$(CORE)/bin/nmech derive scale --momentum
 	$(CORE)/bin/pytest -n 2 tests/derive tests/numerics derive numerics
 
-# The pages, docs/_build/html/index.html; a warning is an error. Needs no torch.
+# The pages, docs/_build/html/index.html; a warning is an error. torch counts symmetries for the page on the paper.
 docs: export OMP_NUM_THREADS := 1
 docs: $(DOCS)/.ready
 	rm -rf docs/_build docs/auto_examples docs/sg_execution_times.rst
@@ -41,7 +41,7 @@ docs: $(DOCS)/.ready
 
 $(DOCS)/.ready: $(RECIPE) | python-3.10
 	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install -c constraints.txt -e '.[docs]'
+	$(DOCS)/bin/python -m pip install -c constraints.txt -e '.[torch,docs]'
 	touch $@
 
 $(VENV)/.ready: $(RECIPE) | python-3.10

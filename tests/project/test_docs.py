@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -193,4 +194,4 @@ def test_the_commands_of_the_how_to_parse():
     listed = re.findall(r"^    (\w+)", parser.format_help(), re.MULTILINE)
     assert {line.split()[0] for line in lines} == set(listed)
     for line in lines:
-        assert parser.parse_args(line.split()).command == line.split()[0]
+        assert parser.parse_args(shlex.split(line)).command == line.split()[0]
