@@ -14,12 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import sympy as sp
+
 from derive.comparison import Fact
 from derive.formula import parse
 from derive.judgement import held
 from derive.notation import tree
-from derive.notation.letters import flat
+from derive.notation.letters import base_name, flat
 from derive.notation.lexicon import listed
+from derive.notation.products import added, multiply
 from derive.notation.quantities import Quantity
 from derive.notation.reading import Reader
 from derive.notation.terms import minus, terms_of
@@ -28,7 +31,9 @@ from derive.regimes import condition
 from derive.verdict import Verdict
 
 MAX_BRANCHES = 6
-NOT_COMPARED = frozenset(listed("to rightarrow mapsto longmapsto longrightarrow in sim propto succ succeq subset → ∈ ↦ ->"))
+NOT_COMPARED = frozenset(
+    listed("leftarrow gets ← -= += to rightarrow mapsto longmapsto longrightarrow in sim propto succ succeq subset → ∈ ↦ ->")
+)
 """Signs between sides that are neither an equation nor an order."""
 
 
@@ -65,7 +70,19 @@ def _checked(claim: str, known: Reference) -> Verdict:
     if not claims:
         raise ClaimError(f"claim: expected an equation or an expression, got {claim!r}")
     where = tuple(c for part in regime for c in condition(Reader(claim, known.vocabulary), part) or ())
-    return _first_wrong([_judged(claim, part, known, where) for part in claims])
+    verdicts, assigned = [], frozenset[str]()
+    for part in claims:
+        verdicts.append(_judged(claim, part, known, where, assigned))
+        assigned |= _assigned(part)
+    return _first_wrong(verdicts)
+
+
+def _assigned(statement: tree.Node) -> frozenset[str]:
+    """The letter that a statement v ← … gives a new value."""
+    if not isinstance(statement, tree.Relation) or not set(statement.signs) & ASSIGNS:
+        return frozenset()
+    name = base_name(statement.sides[0])
+    return frozenset() if name is None else frozenset({name})
 
 
 def _with_definitions(
@@ -118,7 +135,13 @@ def _first_wrong(verdicts: Sequence[Verdict]) -> Verdict:
     return replace(worst, assumptions=notes, evidence=evidence)
 
 
-def _judged(text: str, statement: tree.Node, known: Reference, where: tuple[Condition, ...] = ()) -> Verdict:
+def _judged(
+    text: str,
+    statement: tree.Node,
+    known: Reference,
+    where: tuple[Condition, ...] = (),
+    assigned: frozenset[str] = frozenset(),
+) -> Verdict:
     """One statement, in every row of its cases and both signs of its ±."""
     branches = max((len(node.rows) for node in statement.walk() if isinstance(node, tree.Rows)), default=1)
     signs = (1, -1) if any(isinstance(n, tree.Total) and {"±", "∓"} & set(n.signs) for n in statement.walk()) else (1,)
@@ -127,31 +150,50 @@ def _judged(text: str, statement: tree.Node, known: Reference, where: tuple[Cond
     found = []
     for branch in range(branches):
         for sign in signs:
-            for claim in _read(text, statement, known, branch, sign):
+            for claim in _read(text, statement, known, branch, sign, assigned):
                 found.append(held(text, replace(claim, conditions=(*where, *claim.conditions)), known))
                 if found[-1].kind == "wrong":  # one row that is wrong is enough
                     return found[-1]
     return _first_wrong(found)
 
 
-def _read(text: str, statement: tree.Node, known: Reference, branch: int, sign: int) -> Iterator[Claim]:
+def _read(
+    text: str, statement: tree.Node, known: Reference, branch: int, sign: int, assigned: frozenset[str]
+) -> Iterator[Claim]:
     """The claims of a statement: a = b = c claims a = b and a = c."""
-    reader = Reader(text, known.vocabulary, branch, sign)
+    reader = Reader(text, known.vocabulary, branch, sign, later=assigned)
     sides = list(statement.sides) if isinstance(statement, tree.Relation) else [statement]
     signs = list(statement.signs) if isinstance(statement, tree.Relation) else [""]
+    if len(sides) == 2 and signs[1] in ASSIGNS and known.vocabulary.steps:
+        yield _assignment(reader, sides[0], signs[1], sides[1])
+        return
     bad = next((s for s in signs[1:] if s not in EQUALS), None)
     if bad is not None:
         raise reader.fail(f"{bad!r} has no meaning between sides that are checked; expected =", statement)
     values = [reader.read(side) for side in sides]
     notes = {"approx", "simeq", "≈"} & set(signs)
     if notes:
-        reader.assume("≈ read as =")
+        reader.assume("≈ read as = up to terms of higher order")
+        reader.continued = True
     heads: list[Quantity | None] = [None] if len(values) == 1 else [values[0]]
     for right in values[1:] or values:
         yield Claim(heads[0], right, tuple(reader.conditions), tuple(map(tuple, reader.others)), tuple(reader.dropped),
                     reader.continued, tuple(reader.assumptions))  # fmt: skip
 
 
+def _assignment(reader: Reader, left: tree.Node, sign: str, right: tree.Node) -> Claim:
+    """θ ← θ − ηg: the letter on the left stands for its next value, those on the right for the present ones."""
+    change = reader.read(right)
+    now = reader.now
+    if sign != "leftarrow" and sign not in ("gets", "←"):
+        change = added(reader.read(left), multiply(sp.Integer(1 if sign == "+=" else -1), change))
+    reader.clock, reader.later = now + 1, frozenset()
+    target = reader.read(left)
+    reader.assume("← read as: the value after the step")
+    return Claim(target, change, dropped=tuple(reader.dropped), assumptions=tuple(reader.assumptions))
+
+
+ASSIGNS = frozenset({"leftarrow", "gets", "←", "-=", "+="})
 EQUALS = frozenset(
     {"=", "==", ":=", "equiv", "approx", "simeq", "≈", "≡", ":", "", "coloneqq", "triangleq", "doteq", "colon"}
 )

@@ -14,7 +14,7 @@ import mpmath
 import sympy as sp
 
 from derive import symbols
-from derive.special_functions import damped_cosh, damped_sinhc
+from derive.special_functions import damped_cosh, damped_sinhc, squared_arccosh1p
 
 DIGITS = 40
 LARGEST_EXPONENT = 20000
@@ -97,6 +97,10 @@ _FUNCTIONS = {
     sp.sign: mpmath.sign,
     damped_cosh: _damped(mpmath.cosh),
     damped_sinhc: _damped(_quotient_of_sinh),
+    squared_arccosh1p: lambda x: mpmath.acosh(1 + x) ** 2,
+    sp.re: mpmath.re,
+    sp.im: mpmath.im,
+    sp.conjugate: mpmath.conj,
 } | {getattr(sp, name): _guarded(getattr(mpmath, name)) for name in _ELEMENTARY.split()}
 
 
@@ -113,7 +117,7 @@ def _value(expr: sp.Expr, numbers: Mapping):
         return mpmath.fprod(_value(arg, numbers) for arg in expr.args)
     if expr.is_Pow:
         return _power(_value(expr.base, numbers), _value(expr.exp, numbers))
-    if isinstance(expr, sp.Integral | sp.Sum):
+    if isinstance(expr, sp.Integral | sp.Sum | sp.Product):
         return _accumulated(expr, numbers)
     if expr.func in _FUNCTIONS:
         return _FUNCTIONS[expr.func](*(_value(arg, numbers) for arg in expr.args))
@@ -122,7 +126,7 @@ def _value(expr: sp.Expr, numbers: Mapping):
     raise ValueMissing(f"no value of {type(expr).__name__}")
 
 
-def _accumulated(expr: sp.Integral | sp.Sum, numbers: Mapping):
+def _accumulated(expr: sp.Integral | sp.Sum | sp.Product, numbers: Mapping):
     body, (variable, *limits) = expr.args[0], expr.args[1]
     low, high = (_value(limit, numbers) for limit in limits)
 
@@ -133,9 +137,10 @@ def _accumulated(expr: sp.Integral | sp.Sum, numbers: Mapping):
         if not mpmath.isfinite(low) or not mpmath.isfinite(high):
             raise ValueMissing("an integral without end")
         return mpmath.quad(at, [low, high], maxdegree=6)
-    if high - low > LARGEST_SUM or low != int(low) or high != int(high):
+    if mpmath.re(high - low) > LARGEST_SUM or low != int(mpmath.re(low)) or high != int(mpmath.re(high)):
         raise ValueMissing("a sum with too many terms")
-    return mpmath.fsum(at(mpmath.mpf(i)) for i in range(int(low), int(high) + 1))
+    steps = (at(mpmath.mpf(i)) for i in range(int(mpmath.re(low)), int(mpmath.re(high)) + 1))
+    return mpmath.fprod(steps) if isinstance(expr, sp.Product) else mpmath.fsum(steps)
 
 
 @dataclass(frozen=True)

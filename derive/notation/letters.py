@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 instant = sp.Symbol("dt", positive=True)
 """dt of a differential."""
 
-CONSTANTS = {"pi": sp.pi, "oo": sp.oo}
+CONSTANTS = {"pi": sp.pi, "oo": sp.oo, "i": sp.I}
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,13 @@ class Letters:
 
     def _vector(self, spelled: Spelling, node: tree.Node) -> Quantity:
         letter = self.vocabulary.vectors[spelled.name]
+        if letter == "f" and self._is_index(spelled.sup) and flat(spelled.sup).isdigit():  # type: ignore[arg-type]
+            spelled = replace(spelled, sup=None, rates=min(int(flat(spelled.sup)), 9))  # type: ignore[arg-type]
         if letter == "f" and spelled.rates:
             return qu.letter("f" + "'" * spelled.rates, self.reader.now, closed=False)
         block, when = self._place(spelled, node)
+        if spelled.name in self.reader.later and when == self.reader.now:
+            when = when + 1
         if spelled.accent in ("hat", "tilde", "bar") and letter == "g":
             self.reader.assume("the gradient of a batch read as g")
         elif spelled.accent == "tilde" and letter == "f":
@@ -250,7 +254,7 @@ class Letters:
         allowed = (
             {symbols.step, sp.Symbol("i", integer=True, nonnegative=True)} if self.vocabulary.steps else {t, symbols.past}
         )
-        if when.free_symbols - allowed or (not self.vocabulary.steps and when.is_number and when != 0):
+        if when.has(sp.I) or when.free_symbols - allowed or (not self.vocabulary.steps and when.is_number and when != 0):
             raise self.reader.fail(f"the index {flat(script)!r} is no time here", node)
         return when
 

@@ -41,6 +41,10 @@ class Operators:
             taken = getattr(self, f"_take_{_TAKERS[name]}")(node, factors, signs, i)
             if taken is not None:
                 return taken
+        if name in self.vocabulary.trees and isinstance(after, tree.Group):
+            coefficient = coefficient_of(after)
+            if coefficient is not None:
+                return coefficient, 2
         if after is not None and self._takes_argument(node, name, after):
             applied = self._applied(node, after)
             last = i + 2 == len(factors)
@@ -71,6 +75,10 @@ class Operators:
         argument = self.reader.tried(group.items[0])
         when, block = self._argument_time(argument)
         if when is None:
+            if base_name(node) in _ELSEWHERE and base_name(node) in self.vocabulary.functions:
+                raise self.reader.fail(
+                    f"{base_name(node)} is taken at another point, which is not covered; write a product with *", node
+                )
             return None
         kept, self.reader.clock = self.reader.clock, None
         value = self.reader.read(node)
@@ -195,6 +203,8 @@ class Operators:
 
     def _take_differential(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
         name = base_name(factors[i + 1])
+        if "d" in self.vocabulary.scalars and f"d{name}" not in self.vocabulary.scalars and name not in ("t", "W"):
+            return None  # a number called d
         if isinstance(node, tree.Scripted) or (name == "W" and "W" not in self.vocabulary.functions):
             return (qu.letter("dW"), 2) if name == "W" else None
         if f"d{name}" in self.vocabulary.scalars:
@@ -211,8 +221,12 @@ class Operators:
         if f"d{name}" in self.vocabulary.scalars:
             return self._width(name, factors[i + 1]), 2
         value, taken = self.bound(factors, signs, i + 1)
+        if isinstance(value, sp.Expr) and value.atoms(AppliedUndef) and self.vocabulary.steps:
+            if isinstance(node, tree.Scripted):
+                raise self.reader.fail("powers of Δ are not covered; write the values out", node)
+            return value.subs(symbols.step, symbols.step + 1) - value, 1 + taken
         if not isinstance(value, Linear) or not self.vocabulary.steps:
-            raise self.reader.fail("Δ is read on the parameters of a step and on mesh widths", node)
+            raise self.reader.fail("Δ is read on charges, on the parameters of a step, and on mesh widths", node)
         return self._step_of(value), 1 + taken
 
     def _width(self, name: str | None, node: tree.Node) -> Quantity:
@@ -251,6 +265,13 @@ class Operators:
         norm = tree.Bars(group.items[0], at=node.at)
         return self.reader.read(tree.Scripted(norm, None, power, primes, at=node.at)), 2
 
+    def _take_part(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
+        """Re z and Im z."""
+        value, taken = self.bound(factors, signs, i + 1)
+        if not isinstance(value, sp.Expr) or isinstance(node, tree.Scripted):
+            raise self.reader.fail("expected a number after Re or Im", node)
+        return (sp.re if base_name(node) == "Re" else sp.im)(value, evaluate=False), 1 + taken
+
     def _take_landau(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
         group = factors[i + 1]
         if not isinstance(group, tree.Group) or len(group.items) != 1:
@@ -288,11 +309,30 @@ class Operators:
         return rate if clock is None else self._at(rate, clock, None)
 
 
+_ELSEWHERE = frozenset({"L", "f"})
+"""Functions that a bracket is never a factor of."""
+
 _TAKERS = {
     "nabla": "gradient", "partial": "partial", "Tr": "trace", "d": "differential", "Delta": "change", "inner": "inner",
     "norm": "norm", "abs": "norm", "O": "landau", "o": "landau",
+    "Re": "part", "Im": "part",
 }  # fmt: skip
 """Letter -> which method takes what follows it."""
+
+
+def coefficient_of(group: tree.Group) -> sp.Symbol | None:
+    """b(τ) as a symbol with the tree in its name: ``t`` or ``τ`` is one vertex, ``[…]`` is hung on a root."""
+
+    def spelled(node: tree.Node) -> str | None:
+        if isinstance(node, tree.Name):
+            return "t" if node.text in ("t", "tau", "bullet") else None
+        if not isinstance(node, tree.Group) or node.bracket != "[":
+            return None
+        inside = [spelled(item) for item in node.items]
+        return None if None in inside else f"[{','.join(map(str, inside))}]"
+
+    text = spelled(group.items[0]) if len(group.items) == 1 else None
+    return None if text is None else sp.Symbol(f"coefficient {text}")
 
 
 def is_d(node: tree.Node) -> bool:

@@ -38,6 +38,7 @@ def _discrete(against: DiscreteLaw) -> Reference:
     functions = {**base.functions, "b": "b", "w": "w", "o": "o"}
     vectors = {name: letter for name, letter in base.vectors.items() if name != "w"}
     scalars = {name: value for name, value in base.scalars.items() if name not in ("t", "tau")}
+    scalars |= {"z": symbols.shift, "z_+": symbols.shift, "z_-": symbols.shift, "z_±": symbols.shift}
     scalars |= {"k": n, "t": n, "h": against.rule.step_size, "r": 1 - against.rule.lr * against.rule.weight_decay}
     vocabulary = replace(
         base, functions=functions, vectors=vectors, scalars=scalars, velocity_is_direction=not against.rule.nesterov
@@ -46,6 +47,8 @@ def _discrete(against: DiscreteLaw) -> Reference:
 
 
 def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
+    if not claim.functions and symbols.shift in claim.free_symbols:
+        return _characteristic(against, claim)
     if not claim.functions:
         return claim, []
     names = claim.functions
@@ -60,6 +63,24 @@ def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fac
         claim = replace(claim, left=sp.Function("Q", real=True)(n)).noted("read as what Q_n equals")
     claim = _aligned(claim.mapped(lambda e: applied(e, expand)))
     return claim, [Fact(f.name, _terms_in(f.terms, expand), f.pivots and _keys_in(f.pivots, expand), f.fixed) for f in found]
+
+
+def _characteristic(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
+    """z² − (1 + β − ηλ)z + β = 0, or the polynomial alone, with z for the shift; z = … for one of its roots."""
+    E = symbols.shift
+    polynomial = against.characteristic_polynomial
+    if claim.left is None:
+        return replace(claim, left=polynomial).noted("read as the characteristic polynomial"), []
+    if claim.left == E and not (isinstance(claim.right, sp.Expr) and claim.right.has(E)):
+        root = polynomial.subs(E, claim.right)
+        return replace(claim, left=root, right=sp.S.Zero).noted("z = … was put into the characteristic polynomial"), []
+    power = sp.Function("z^", real=True)
+
+    def marked(expr: sp.Expr) -> sp.Expr:
+        return sp.Add(*(c * power(k[0]) for k, c in sp.Poly(sp.expand(expr), E).terms()))
+
+    fact = Fact("characteristic polynomial", terms_of(marked(polynomial)))
+    return claim.mapped(marked), [fact]
 
 
 def _is_breaking(name: str) -> bool:

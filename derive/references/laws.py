@@ -19,13 +19,14 @@ from derive.law import Law, law
 from derive.notation import quantities as qu
 from derive.notation.terms import minus, terms_of
 from derive.notation.vocabulary import Vocabulary, training
+from derive.references import law_forms as forms
 from derive.references.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
-from derive.references.reference import Claim, Reference, applied, fact_of, key_of, reference
+from derive.references.reference import Claim, ClaimError, Reference, applied, fact_of, key_of, reference
 from derive.solution import Solution, solve
 from derive.stochastic import ItoLaw, batch_size, noise_form
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
-from derive.update_rule import UpdateRule
+from derive.update_rule import UnsupportedError, UpdateRule
 
 _DIVIDED = "the equation being divided by what stands before its highest derivative"
 RATES = (symbols.rate, symbols.damping_rate, symbols.frequency)
@@ -98,7 +99,9 @@ def _derived(symmetry: Symmetry, rule: UpdateRule, options: tuple[tuple[str, Any
 def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> tuple[Claim, list[Fact]]:
     claim = _invariant(against.symmetry, claim)
     in_rates = bool(claim.free_symbols & set(RATES)) and not claim.free_symbols & HYPER
-    solution = solved(_has_initial_rate(claim))
+    solution = _solution(against, solved, claim)
+    if solution is None:
+        return _unsolved(against, claim)
     claim = claim.mapped(lambda e: applied(e, _named_functions(against, solution, in_rates)))
     if claim.left == _homogeneous(t):
         return claim, [_homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if speaks_of_blocks(claim) else {})]
@@ -109,6 +112,9 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
         return _with_values(claim, solution).mapped(lambda e: applied(e, named)), []
     if not in_rates:
         claim = _with_values(claim, solution)
+    special = _special_form(against, solution, in_rates, claim)
+    if special is not None:
+        return special
     claim = _without_integral_equation(claim)
     if claim.rates == 0:
         claim = _solved_for_charge(_squared(claim), against.symmetry)
@@ -120,6 +126,55 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
     if claim.rates > 1 + against.is_oscillator:
         return claim, [fact, _differentiated(fact)]
     return claim, [fact]
+
+
+def _solution(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> Solution | None:
+    """The solution with which a claim is read; None for a law of third order or more."""
+    try:
+        return solved(_has_initial_rate(claim))
+    except UnsupportedError:
+        return None
+
+
+def _unsolved(against: Law, claim: Claim) -> tuple[Claim, list[Fact]]:
+    """A law beyond second order: its equation alone, since its fast roots are no motion of the charge."""
+    if claim.rates == 0 and not forms.is_symbolic(claim, against.equation.lhs):
+        raise ClaimError(f"claim: expected the equation of the law, with Q'; to order {against.order} it has no solution")
+    expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+    claim = claim.mapped(lambda e: applied(e, expand))
+    equation = applied(against.equation.lhs - against.equation.rhs, expand)
+    if forms.is_symbolic(claim, equation):
+        return forms.symbolic_claim(claim, equation)
+    order = max(d.derivative_count for d in equation.atoms(sp.Derivative))
+    highest = [key_of(f.diff(t, k)) for k in range(order, 0, -1)
+               for f in sorted(applied(symbols.charge(t), expand).atoms(AppliedUndef), key=str)]  # fmt: skip
+    return claim, [fact_of("law", terms_of(equation), *highest)]
+
+
+def _special_form(against: Law, solution: Solution, in_rates: bool, claim: Claim) -> tuple[Claim, list[Fact]] | None:
+    """The forms of :mod:`derive.references.law_forms`; None for an equation or a solution."""
+    expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+    charges = _charges(against.symmetry)
+    curve = _started(solution.formula if in_rates else solution.expr)
+    if forms.speaks_of_the_start(claim, charges) and any(name.endswith("'") for name in claim.functions):
+        claim, (fact,) = forms.at_the_start(claim, _initial_rate(against, solution))
+        terms = terms_of(sp.Add(*(c * applied(sp.Mul(*(a**e for a, e in key)), expand) for key, c in fact.terms.items())))
+        return claim.mapped(lambda e: applied(e, expand)), [Fact(fact.name, terms)]
+    if claim.rates == 0 and forms.is_composite(claim, {"Q"}):
+        return forms.put_in(claim, curve), []
+    equation = applied(_equation(against, solution, in_rates), expand)
+    claim = claim.mapped(lambda e: applied(e, expand))
+    if forms.is_symbolic(claim, equation):
+        return forms.symbolic_claim(claim, equation)
+    drives = {f.func.__name__ for f in equation.atoms(AppliedUndef)} - charges
+    return forms.balanced(claim, equation) if forms.speaks_of_a_balance(claim, charges, drives) else None
+
+
+def _initial_rate(against: Law, solution: Solution) -> sp.Expr:
+    """Q'(0) as an oscillator is started, or as a relaxation has it by its law."""
+    if against.is_oscillator:
+        return _started(solution.initial_rate)
+    return ((against.drive - against.stiffness * symbols.charge(t)) / against.damping).subs(t, 0)
 
 
 _homogeneous = sp.Function("Q_h", real=True)
@@ -237,7 +292,8 @@ def _solution_facts(solution: Solution, in_rates: bool, expand: dict) -> list[Fa
     return facts
 
 
-def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dict) -> Fact:
+def _equation(against: Law, solution: Solution, in_rates: bool) -> sp.Expr:
+    """Left − right, divided by the leading coefficient if it is to be in γ, ω and κ."""
     Q = symbols.charge(t)
     equation = against.equation.lhs - against.equation.rhs
     if in_rates:
@@ -249,8 +305,12 @@ def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dic
             else Q.diff(t) + rates[0] * Q
         )
         equation = left - against.drive / leading
-    terms = terms_of(applied(equation, expand))
-    charge = applied(Q, expand)
+    return equation
+
+
+def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dict) -> Fact:
+    terms = terms_of(applied(_equation(against, solution, in_rates), expand))
+    charge = applied(symbols.charge(t), expand)
     highest = [key_of(f.diff(t, k)) for k in (2, 1) for f in sorted(charge.atoms(AppliedUndef), key=str)]
     return fact_of("law", terms, *highest)
 
