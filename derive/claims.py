@@ -16,6 +16,7 @@ from typing import Any
 
 import sympy as sp
 
+from derive import symbols
 from derive.comparison import Fact
 from derive.formula import parse
 from derive.judgement import held
@@ -23,10 +24,11 @@ from derive.notation import tree
 from derive.notation.letters import base_name, flat
 from derive.notation.lexicon import listed
 from derive.notation.products import added, multiply
-from derive.notation.quantities import Quantity
+from derive.notation.quantities import Landau, Quantity
 from derive.notation.reading import Reader
 from derive.notation.terms import minus, terms_of
 from derive.references.reference import Claim, ClaimError, Condition, Reference, reference
+from derive.references.scalar_equations import follows
 from derive.regimes import condition
 from derive.verdict import Verdict
 
@@ -99,7 +101,8 @@ def _with_definitions(
         readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
         values = {sign: reader.scalar(statement.sides[1]) for sign, reader in readers.items()}
         more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
-        known = replace(known, vocabulary=known.vocabulary.with_scalars(more))
+        functions = {letter: value for letter, value in known.vocabulary.functions.items() if letter not in more}
+        known = replace(known, vocabulary=replace(known.vocabulary.with_scalars(more), functions=functions))
     return known, tuple(kept)
 
 
@@ -113,7 +116,15 @@ def _defined(statement: tree.Node, known: Reference) -> str | None:
         return None
     name = left.text if isinstance(left, tree.Name) else f"{left.base.text}_{flat(left.sub)}"  # type: ignore[union-attr, arg-type]
     words = {*known.vocabulary.scalars, *known.vocabulary.functions, *known.vocabulary.vectors, *known.vocabulary.matrices}
+    if name in known.vocabulary.functions and name not in ("Q", "L", "q", "x", "y") and isinstance(left, tree.Name):
+        return name if _is_constant(statement.sides[1], known) else None
     return None if name in words or name.partition("_")[0] in words - set(known.vocabulary.scalars) else name
+
+
+def _is_constant(node: tree.Node, known: Reference) -> bool:
+    """Whether a value has letters of numbers only: k = λ says what k is, k = |θ'|² is a claim."""
+    value = Reader("", known.vocabulary).tried(node)
+    return isinstance(value, sp.Expr) and not value.atoms(sp.core.function.AppliedUndef)
 
 
 def _is_condition(statement: tree.Node, *, alone: bool) -> bool:
@@ -170,7 +181,12 @@ def _read(
     bad = next((s for s in signs[1:] if s not in EQUALS), None)
     if bad is not None:
         raise reader.fail(f"{bad!r} has no meaning between sides that are checked; expected =", statement)
-    values = [reader.read(side) for side in sides]
+    if len(sides) > 2 and _is_new(sides[0], known):  # ζ = a = b says a = b, and how it is called
+        reader.assume("the letter on the left read as a name")
+        sides, signs = sides[1:], ["", *signs[2:]]
+    values = [_value(reader, side) for side in sides]
+    if len(sides) == 2 and sides[1] == tree.Name("const"):
+        values = [_change(reader, values[0]), sp.S.Zero]
     notes = {"approx", "simeq", "≈"} & set(signs)
     if notes:
         reader.assume("≈ read as = up to terms of higher order")
@@ -179,6 +195,33 @@ def _read(
     for right in values[1:] or values:
         yield Claim(heads[0], right, tuple(reader.conditions), tuple(map(tuple, reader.others)), tuple(reader.dropped),
                     reader.continued, tuple(reader.assumptions))  # fmt: skip
+
+
+def _value(reader: Reader, node: tree.Node) -> Quantity:
+    """What a side says; a side that is all O(…) is 0 up to that."""
+    if node == tree.Name("const"):
+        return sp.S.Zero
+    value = reader.read(node)
+    if isinstance(value, Landau):
+        reader.dropped.append(value.size)
+        return sp.S.Zero
+    return value
+
+
+def _change(reader: Reader, value: Quantity) -> Quantity:
+    """What is 0 of something constant: its rate, or its change in a step."""
+    if not isinstance(value, sp.Expr):
+        raise ClaimError("claim: expected a scalar that is constant")
+    reader.assume("a constant read as: its rate is 0")
+    if reader.vocabulary.steps:
+        return value.subs(symbols.step, symbols.step + 1) - value
+    return value.diff(symbols.time)
+
+
+def _is_new(node: tree.Node, known: Reference) -> bool:
+    words = known.vocabulary
+    names = {*words.scalars, *words.functions, *words.vectors, *words.matrices}
+    return isinstance(node, tree.Name) and node.text not in names
 
 
 def _assignment(reader: Reader, left: tree.Node, sign: str, right: tree.Node) -> Claim:
@@ -311,6 +354,7 @@ def _line_above(text: str, node: tree.Node, known: Reference) -> Reference:
             return replace(claim, left=values[-1]), []
         if len(values) == 1:
             return claim, []
-        return claim, [Fact("line above", minus(terms_of(values[0]), terms_of(values[-1])))]
+        terms = minus(terms_of(values[0]), terms_of(values[-1]))
+        return follows(claim, terms[()]) if set(terms) == {()} else (claim, [Fact("line above", terms)])
 
     return Reference("the line above", known.vocabulary, facts, known.small)

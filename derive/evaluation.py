@@ -51,6 +51,8 @@ def value(expr: sp.Expr, point: Point, digits: int = DIGITS) -> mpmath.mpc:
 
 
 def _exponential(x):
+    if mpmath.re(x) < -LARGEST_EXPONENT and abs(mpmath.im(x)) < LARGEST_EXPONENT:
+        return mpmath.mpf(0)
     if abs(x) > LARGEST_EXPONENT:
         raise ValueMissing("an exponent too large to evaluate")
     return mpmath.exp(x)
@@ -119,11 +121,23 @@ def _value(expr: sp.Expr, numbers: Mapping):
         return _power(_value(expr.base, numbers), _value(expr.exp, numbers))
     if isinstance(expr, sp.Integral | sp.Sum | sp.Product):
         return _accumulated(expr, numbers)
+    if isinstance(expr, sp.Limit):
+        return _limit(expr, numbers)
     if expr.func in _FUNCTIONS:
         return _FUNCTIONS[expr.func](*(_value(arg, numbers) for arg in expr.args))
     if expr.is_number and expr.is_finite and not expr.args:
         return expr.evalf(mpmath.mp.dps)._to_mpmath(mpmath.mp.prec)
     raise ValueMissing(f"no value of {type(expr).__name__}")
+
+
+def _limit(expr: sp.Limit, numbers: Mapping):
+    """The value 10^{−3·DIGITS/4} before the limit, in digits enough that it is the limit as far as it is compared."""
+    body, variable, target = expr.args[:3]
+    with mpmath.workdps(4 * mpmath.mp.dps):
+        small = mpmath.mpf(10) ** -(3 * DIGITS // 4)
+        goal = None if target in (sp.oo, -sp.oo) else _value(target, numbers)
+        place = (1 if target is sp.oo else -1) / small if goal is None else goal + small
+        return _value(body, {**numbers, variable: place})  # type: ignore[arg-type]
 
 
 def _accumulated(expr: sp.Integral | sp.Sum | sp.Product, numbers: Mapping):

@@ -140,7 +140,7 @@ def _partly(case: _Case, best: Compared) -> Verdict | None:
 def _small(case: _Case) -> sp.Symbol:
     """The parameter whose powers an order counts: that of the reference, or the only letter of an identity."""
     letters = set().union(*(c.free_symbols for c in case.terms.values())) - {sp.Symbol("1")}
-    return case.known.small if case.known.small in letters or len(letters) != 1 else letters.pop()
+    return letters.pop() if case.one_sided and case.known.small not in letters and len(letters) == 1 else case.known.small
 
 
 def _degree(size: sp.Expr, small: sp.Symbol) -> int:

@@ -35,14 +35,18 @@ class Accumulations:
             return self._integral(head, rest, kept)
         if head.kind in ("sum", "prod"):
             return self._sum(head, rest, kept)
+        if head.kind == "lim":
+            return self._limit(head, rest, kept)
         raise self.reader.fail(f"{head.kind} has no meaning here", head)
 
     def _integral(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
-        at = next((j for j in range(len(rest) - 1) if is_d(rest[j]) and isinstance(rest[j + 1], tree.Name)), None)
+        at = next((j for j in range(len(rest) - 1) if is_d(rest[j]) and _is_variable(rest[j + 1])), None)
         if at is None or head.lower is None or head.upper is None:
             raise self.reader.fail("expected an integral with limits and its differential, as in \\int_0^t … d\\tau", head)
         variable = rest[at + 1]
-        assert isinstance(variable, tree.Name)
+        if not isinstance(variable, tree.Name):  # t' is a letter of its own under the integral
+            new = tree.Name("primed variable", at=variable.at)
+            rest, variable = [tree.renamed(node, variable, new) for node in rest], new
         inside, outside = rest[:at], rest[at + 2 :]
         if not inside:
             inside, outside = outside, []
@@ -52,6 +56,17 @@ class Accumulations:
         if not outside:
             return value
         return multiply(value, self.reader._factors(outside, [" ", *signs[len(rest) - len(outside) + 1 :]]))
+
+    def _limit(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> sp.Expr:
+        """The limit of all that stands on its right, in a letter that has a meaning of its own."""
+        lower = head.lower
+        if not isinstance(lower, tree.Relation) or len(lower.sides) != 2 or lower.signs[1] not in _TENDS or not rest:
+            raise self.reader.fail("expected a limit as in \\lim_{t\\to\\infty}", head)
+        variable, target = (self.reader.scalar(side) for side in lower.sides)
+        body = self.reader._factors(rest, [" ", *signs[1:]])
+        if not isinstance(variable, sp.Symbol) or not isinstance(body, sp.Expr):
+            raise self.reader.fail("expected the limit of a scalar in a letter", head)
+        return sp.Limit(body, variable, target)
 
     def _sum(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
         lower = head.lower
@@ -99,3 +114,11 @@ class Accumulations:
         if not isinstance(value, sp.Expr):
             raise self.reader.fail("expected a scalar to integrate or sum", head)
         return value
+
+
+_TENDS = frozenset({"to", "rightarrow", "longrightarrow", "→", "->"})
+
+
+def _is_variable(node: tree.Node) -> bool:
+    primed = isinstance(node, tree.Scripted) and node.primes == 1 and node.sup is None and isinstance(node.base, tree.Name)
+    return primed or isinstance(node, tree.Name)

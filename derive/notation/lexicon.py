@@ -59,9 +59,9 @@ FUNCTIONS = frozenset(
 
 WORDS: Mapping[str, str] = MappingProxyType(
     {name: name for name in GREEK + listed("diag nabla partial otherwise oo inner norm abs")}
-    | {"Tr": "Tr", "tr": "Tr", "trace": "Tr", "grad": "nabla", "infinity": "oo", "lam": "lambda"}
+    | {"constant": "const", "Tr": "Tr", "tr": "Tr", "trace": "Tr", "grad": "nabla", "infinity": "oo", "lam": "lambda"}
     | {"lr": "eta", "learning_rate": "eta", "weight_decay": "lambda", "momentum": "beta", "dampening": "alpha"}
-    | {name: name for name in ("Var", "Cov", "softmax", "BN", "ReLU", "Re", "Im")}
+    | {name: name for name in ("Var", "Cov", "softmax", "BN", "ReLU", "Re", "Im", "const")}
 )
 """Words of plain text that are one name; any other word is its letters, multiplied."""
 
@@ -99,8 +99,8 @@ IGNORED = frozenset(
 SYMBOLS = _by_word({
     "TIMES": "cdot times", "ODOT": "odot circ otimes", "PM": "pm mp", "SLASH": "div",
     "EQ": "equiv approx simeq coloneqq triangleq doteq",
-    "REL": "leftarrow gets le leq leqslant ge geq geqslant lt gt ne neq ll gg to rightarrow mapsto longmapsto longrightarrow "
-           "in sim propto succ succeq subset",
+    "REL": "leftarrow gets le leq leqslant ge geq geqslant lt gt ne neq ll gg to rightarrow mapsto longmapsto "
+           "longrightarrow in sim propto succ succeq subset",
     "SEMI": "implies Rightarrow iff Longrightarrow Longleftrightarrow Leftrightarrow wedge land",
     "LANGLE": "langle", "RANGLE": "rangle", "FRAC": "frac dfrac tfrac cfrac", "SQRT": "sqrt", "BIG": "int oint sum prod lim",
     "LBAR": "lvert lVert", "RBAR": "rvert rVert", "BAR": "vert Vert mid", "DBAR": "|", "COLON": "colon",

@@ -37,6 +37,16 @@ class Operators:
         node = factors[i]
         after = factors[i + 1] if i + 1 < len(factors) and signs[i + 1] == " " else None
         name = base_name(node)
+        if (
+            name == "E"
+            and isinstance(after, tree.Group)
+            and "expectation" in self.vocabulary.notes
+            and len(after.items) == 1
+        ):
+            self.reader.assume(self.vocabulary.notes["expectation"])
+            return self.reader.read(after), 2
+        if self._is_a_name(node, after):
+            return sp.Symbol(f"{name}(…)"), 2
         if after is not None and name in _TAKERS:
             taken = getattr(self, f"_take_{_TAKERS[name]}")(node, factors, signs, i)
             if taken is not None:
@@ -51,6 +61,20 @@ class Operators:
             if applied is not None and not (last and name == "H" and self._is_vector(after)):
                 return applied, 2
         return self.reader.read(node), 1
+
+    def _is_a_name(self, node: tree.Node, after: tree.Node | None) -> bool:
+        """f(x) for the expression that a claim is held against: a letter of no meaning before letters of the expression."""
+        known = self.vocabulary
+        if (
+            not isinstance(node, tree.Name)
+            or not known.named
+            or not isinstance(after, tree.Group)
+            or node.text in known.named
+        ):
+            return False
+        if node.text in {*known.functions, *known.vectors, *known.matrices} - {"L"}:
+            return False
+        return after.bracket == "(" and all(isinstance(item, tree.Name) and item.text in known.named for item in after.items)
 
     def _takes_argument(self, node: tree.Node, name: str | None, after: tree.Node) -> bool:
         known = {*self.vocabulary.functions, *self.vocabulary.vectors, *self.vocabulary.matrices}
@@ -68,6 +92,8 @@ class Operators:
     def _applied(self, node: tree.Node, after: tree.Node) -> Quantity | None:
         group = after.base if isinstance(after, tree.Scripted) else after
         assert isinstance(group, tree.Group)
+        if base_name(node) == "L" and self._holds_the_unknowns(group):
+            return self.reader.read(node)
         if len(group.items) != 1:
             if self.vocabulary.coordinates:
                 return self.reader.read(node)
@@ -86,6 +112,11 @@ class Operators:
         value = self._at(value, when, block)
         return self.reader._raised(value, after) if isinstance(after, tree.Scripted) else value
 
+    def _holds_the_unknowns(self, group: tree.Group) -> bool:
+        """L(x, y): the loss where it is, not at another point."""
+        return all(isinstance(item, tree.Name) and (item.text in self.vocabulary.functions or item.text in self.vocabulary.named)
+                   for item in group.items)  # fmt: skip
+
     def _argument_time(self, argument: Quantity) -> tuple[sp.Expr | None, str | None]:
         """The time an argument stands for: itself, or that of the parameters in it; None for a factor in brackets."""
         if isinstance(argument, Linear):
@@ -96,7 +127,7 @@ class Operators:
                     raise MeaningError("a function of the parameters is taken at another point, which is not covered")
                 return time, word[0][2:] if qu.is_block(word[0]) else None
             return None, None
-        if not isinstance(argument, sp.Expr):
+        if not isinstance(argument, sp.Expr) or argument.atoms(AppliedUndef):
             return None, None
         clocks = {t, symbols.past, symbols.step, sp.Symbol("i", integer=True, nonnegative=True)}
         steady = {symbols.lr, symbols.dampening} if not self.vocabulary.steps else set()

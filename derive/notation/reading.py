@@ -28,6 +28,8 @@ MAX_NODES = 6000
 
 _ARCS = {"sin": "asin", "cos": "acos", "tan": "atan", "sinh": "asinh", "cosh": "acosh", "tanh": "atanh"}
 INVERSE = {name: getattr(sp, inverse) for name, inverse in _ARCS.items()}
+EUCLIDEAN = frozenset({"2", "F", "fro", "Fro"})
+"""Index of a norm that is the root of a sum of squares."""
 FUNCTIONS: dict[str, Callable[..., sp.Expr]] = {
     name: getattr(sp, name) for name in listed("exp log sin cos tan sinh cosh tanh coth cot sec csc sech csch erf")
 }
@@ -284,7 +286,8 @@ class Reader:
             and isinstance(value, Linear)
         ):
             return self._homogeneous(value, power)
-        if sub is not None and not (isinstance(sub, tree.Number) and sub.text == "2"):
+        euclidean = sub is None or (isinstance(sub, tree.Name | tree.Number) and sub.text in EUCLIDEAN)
+        if not euclidean:
             raise self.fail("a norm other than the Euclidean has no meaning here", sub)
         exponent = sp.S.One if power is None else self.scalar(power)
         if isinstance(value, sp.Expr):

@@ -218,7 +218,7 @@ class _Scanner:
         elif word[0] == "d" and (word[1:] in lexicon.WORDS or word[1:] in self.words):
             yield Token("NAME", "d", at)
             yield from self._word(word[1:], at + 1, whole=False)
-        elif len(word) > 3:
+        elif len(word) > 3 and not set(word) <= {"x", "y", "t"}:  # u_{xxxx}
             raise FormulaError(f"unknown word {word!r}; write a product of letters with spaces or *", self.text, at)
         else:
             yield from (Token("NAME", letter, at + i) for i, letter in enumerate(word))

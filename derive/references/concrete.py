@@ -93,6 +93,10 @@ def _reference(label: str, variables: Sequence[sp.Symbol], right: Expressions, s
             return solved(claim, odes, {}), []
         if claim.left is None and len(variables) == 1:
             claim = replace(claim, left=unknown(variables[0]).diff(t)).noted(f"read as what {variables[0]}' equals")
+        rates = {unknown(x).diff(t): e for x, e in zip(variables, fields, strict=True)}
+        if claim.rates == 1 and not _is_a_rate(claim, set(rates)):
+            put = claim.mapped(lambda e: _flattened(e.xreplace(rates), variables), "x' was put in from the equation")
+            return put, []
         if claim.left is None or any(isinstance(side, Linear) for side in claim.sides):
             raise ClaimError(f"claim: expected {variables[0]}' = …, an equation for one of {', '.join(map(str, variables))}")
         return claim.mapped(shaped), _facts_of(
@@ -101,6 +105,14 @@ def _reference(label: str, variables: Sequence[sp.Symbol], right: Expressions, s
 
     vocabulary = _vocabulary(variables, step, [*right, *([] if original is None else [original])])
     return Reference(label, vocabulary, facts, small=h if step == h else symbols.lr)
+
+
+def _is_a_rate(claim: Claim, rates: set[sp.Expr]) -> bool:
+    """Whether it is linear in one rate, with a coefficient that is a number."""
+    found = {d for side in claim.sides if isinstance(side, sp.Expr) for d in side.atoms(sp.Derivative)}
+    terms = [terms_of(side) for side in claim.sides if isinstance(side, sp.Expr)]
+    alone = {key for term in terms for key in term if any(atom.has(sp.Derivative) for atom, _ in key)}
+    return len(found) == 1 and found <= rates and alone <= {key_of(next(iter(found)))}
 
 
 def _loss_claim(claim: Claim, loss: sp.Expr | None, variables: Sequence[sp.Symbol], reason: str) -> tuple[Claim, list[Fact]]:

@@ -83,13 +83,18 @@ def as_system(equation: sp.Expr) -> Equations | None:
     return {highest: sp.expand(-(marked.subs(name, 0)) / slope)}
 
 
+def _is_start(item: sp.Equality) -> bool:
+    left = item.lhs
+    return isinstance(left, sp.Subs) or (isinstance(left, AppliedUndef) and all(arg.is_number for arg in left.args))
+
+
 @reference.register(list)
 @reference.register(tuple)
 def _problem(against: Sequence) -> Reference:
     """An equation with its initial data: (x'' + 4x = 0, x(0) = 1, x'(0) = 0)."""
     if not against or not all(isinstance(item, sp.Equality) for item in against):
         raise ClaimError(f"against: expected a list of SymPy equations, got other things in a {type(against).__name__}")
-    equations = [item for item in against if any(f.args == (s,) for f in item.atoms(AppliedUndef) for s in f.free_symbols)]
+    equations = [item for item in against if not _is_start(item)]
     if len(equations) != 1:
         raise ClaimError(f"against: expected one differential equation and its initial data, got {len(equations)} equations")
     from derive.references.plain import equation_reference

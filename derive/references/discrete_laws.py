@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from sympy.core.function import AppliedUndef
 from derive import symbols
 from derive.comparison import Fact
 from derive.discrete_law import DRIVES, C_n, DiscreteLaw, Q_n, discrete_law
+from derive.notation import tree
 from derive.notation.terms import Terms, minus, terms_of
-from derive.notation.vocabulary import training
+from derive.notation.vocabulary import Vocabulary, training
 from derive.references.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
+from derive.references.law_forms import balanced, speaks_of_a_balance
 from derive.references.reference import Claim, Reference, applied, key_of, reference
 from derive.symbols import step as n
 
@@ -43,7 +45,18 @@ def _discrete(against: DiscreteLaw) -> Reference:
     vocabulary = replace(
         base, functions=functions, vectors=vectors, scalars=scalars, velocity_is_direction=not against.rule.nesterov
     )
-    return Reference(f"the discrete law of the {against.symmetry.name} charge", vocabulary, facts, alternatives=others)
+    label = f"the discrete law of the {against.symmetry.name} charge"
+    return Reference(label, vocabulary, facts, alternatives=others, adapted=_with_weights)
+
+
+def _with_weights(vocabulary: Vocabulary, nodes: Sequence[tree.Node]) -> Vocabulary:
+    """w in a norm or an inner product is the weights, not the drive |d_n|²."""
+    normed = [part for node in nodes for part in node.walk() if isinstance(part, tree.Bars | tree.Angle)]
+    if not any(leaf == tree.Name("w") for part in normed for leaf in part.walk()):
+        return vocabulary
+    functions = {name: value for name, value in vocabulary.functions.items() if name != "w"}
+    notes = {**vocabulary.notes, "w": "w read as the parameters θ"}
+    return replace(vocabulary, functions=functions, vectors={**vocabulary.vectors, "w": "theta"}, notes=notes)
 
 
 def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
@@ -59,10 +72,25 @@ def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fac
     breaking = any(_is_breaking(name) for name in names) or "b" in names
     found = [] if against.transition.shape != (1, 1) else [_unrolled(against, breaking)]
     found += _recurrences(against, breaking)
+    blocks = [expand] if expand else []
+    balance = _balance(against, claim, *blocks)
+    if balance is not None:
+        return balance
     if claim.left is None:
         claim = replace(claim, left=sp.Function("Q", real=True)(n)).noted("read as what Q_n equals")
     claim = _aligned(claim.mapped(lambda e: applied(e, expand)))
     return claim, [Fact(f.name, _terms_in(f.terms, expand), f.pivots and _keys_in(f.pivots, expand), f.fixed) for f in found]
+
+
+def _balance(against: DiscreteLaw, claim: Claim, expand: dict | None = None) -> tuple[Claim, list[Fact]] | None:
+    """Charge and drive at one step, as in |g|²/|θ|² = 2λ/η − λ²: the recurrence with Q_{n+1} = Q_n."""
+    right = sp.Add(*(P * DRIVES[name] for name, P in against.drive_polynomials.items() if name != "breaking"))
+    steady = _at_step(sp.expand(against.characteristic_polynomial * Q_n - right).subs(symbols.shift, 1), n)
+    steady = applied(steady, expand or {})
+    charges = {f.func.__name__ for f in applied(_at_step(Q_n, n), expand or {}).atoms(AppliedUndef)}
+    drives = {f.func.__name__ for f in steady.atoms(AppliedUndef)} - charges
+    claim = claim.mapped(lambda e: applied(e, expand or {}))
+    return balanced(claim, steady) if speaks_of_a_balance(claim, charges, drives, n) else None
 
 
 def _characteristic(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:

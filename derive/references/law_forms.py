@@ -68,10 +68,24 @@ def _charges_in(equation: sp.Expr) -> list[sp.Expr]:
     return sorted((f for f in equation.atoms(AppliedUndef) if f.func not in drives), key=str)
 
 
+def characteristic(claim: Claim, polynomial: sp.Expr) -> tuple[Claim, list[Fact]]:
+    """s² + 2γs + ω² = 0 with s for D, or s = … for one of its roots."""
+    if claim.left == D and not claim.right.has(D):
+        root = polynomial.subs(D, claim.right)
+        return replace(claim, left=root, right=sp.S.Zero).noted("s = … was put into the characteristic polynomial"), []
+    power = sp.Function("s^", real=True)
+
+    def marked(expr: sp.Expr) -> sp.Expr:
+        return sp.Add(*(c * power(k[0]) for k, c in sp.Poly(sp.expand(expr), D).terms()))
+
+    claim = replace(claim, left=claim.right, right=sp.S.Zero) if claim.left is None else claim
+    return claim.mapped(marked), [Fact("characteristic polynomial", terms_of(marked(polynomial)))]
+
+
 # --- at stationarity ---
 
 
-def speaks_of_a_balance(claim: Claim, charges: set[str], drives: set[str]) -> bool:
+def speaks_of_a_balance(claim: Claim, charges: set[str], drives: set[str], now: sp.Expr = t) -> bool:
     """Whether charge and drive stand side by side at one time, without rates, initial values or integrals."""
     if claim.rates or claim.left is None:
         return False
@@ -80,12 +94,15 @@ def speaks_of_a_balance(claim: Claim, charges: set[str], drives: set[str]) -> bo
         return False
     functions = set().union(*(side.atoms(AppliedUndef) for side in scalars))
     names = {f.func.__name__ for f in functions}
-    return bool(names & charges and names & drives) and all(f.args[0] == t for f in functions)
+    return bool(names & charges and names & drives) and all(f.args[0] == now for f in functions)
 
 
 def balanced(claim: Claim, equation: sp.Expr) -> tuple[Claim, list[Fact]]:
     """The claim, squared where it is one of norms, and the law with every rate 0."""
-    steady = equation.replace(lambda e: isinstance(e, operator_on), lambda e: e.operator.subs(D, 0) * e.function)
+    steady = equation.replace(
+        lambda e: isinstance(e, AppliedUndef), lambda e: e.func(symbols.step) if e.has(symbols.step) else e
+    )
+    steady = steady.replace(lambda e: isinstance(e, operator_on), lambda e: e.operator.subs(D, 0) * e.function)
     steady = steady.xreplace(dict.fromkeys(steady.atoms(sp.Derivative), sp.S.Zero))
     claim = _squared(claim).noted("read at stationarity: what moves in the law is 0")
     return claim, [Fact("stationary law", terms_of(steady))]
@@ -107,12 +124,12 @@ def _squared(claim: Claim) -> Claim:
 
 
 def speaks_of_the_start(claim: Claim, charges: set[str]) -> bool:
-    """Whether it has charges at t = 0 and at no other time."""
+    """Whether all its functions stand at t = 0, a charge or its rate among them."""
     scalars = [side for side in claim.sides if isinstance(side, sp.Expr)]
     functions = {f for side in scalars for f in side.atoms(AppliedUndef)}
-    return (
-        claim.left is not None and bool(functions) and all(f.args[0] == 0 and f.func.__name__ in charges for f in functions)
-    )
+    if claim.left is None or has_bare_time(claim) or any(f.args[0] != 0 for f in functions):
+        return False
+    return bool(charges & {f.func.__name__ for f in functions})
 
 
 def at_the_start(claim: Claim, rate: sp.Expr) -> tuple[Claim, list[Fact]]:
@@ -127,9 +144,18 @@ def at_the_start(claim: Claim, rate: sp.Expr) -> tuple[Claim, list[Fact]]:
 def is_composite(claim: Claim, charges: set[str]) -> bool:
     """Whether a charge stands inside a function or a root of a sum, where it has no coefficient."""
     scalars = [side for side in claim.sides if isinstance(side, sp.Expr)]
-    held = [e for side in scalars for e in side.atoms(sp.Function, sp.Pow) if not isinstance(e, AppliedUndef | operator_on)]
+    held = [
+        e
+        for side in scalars
+        for e in side.atoms(sp.Function, sp.Pow, sp.Limit)
+        if not isinstance(e, AppliedUndef | operator_on)
+    ]
     inside = [e for e in held if not (e.is_Pow and isinstance(e.base, AppliedUndef))]
-    return any(f.func.__name__ in charges for e in inside for f in e.atoms(AppliedUndef))
+    if any(f.func.__name__ in charges for e in inside for f in e.atoms(AppliedUndef)):
+        return True
+    bound = {f for side in scalars for e in side.atoms(sp.Integral, sp.Sum) for f in e.atoms(AppliedUndef)}
+    free = {f for side in scalars for f in side.atoms(AppliedUndef)} - bound
+    return any(f.func.__name__ in charges and f.args[0] not in (0, t) for f in free)
 
 
 def put_in(claim: Claim, curve: sp.Expr) -> Claim:
@@ -145,7 +171,7 @@ def put_in(claim: Claim, curve: sp.Expr) -> Claim:
 
     def on(expr: sp.Expr) -> sp.Expr:
         charges = {f for f in expr.atoms(AppliedUndef) if f.func.__name__ == "Q"}
-        expr = expr.xreplace({f: curve.subs(t, f.args[0]) for f in charges if f.args[0] != 0}).doit()
+        expr = expr.xreplace({f: curve.subs(t, f.args[0]) for f in charges if f.args[0] != 0})
         starts = {f: sp.Symbol(f"{f.func.__name__}_0", positive=True) for f in expr.atoms(AppliedUndef)}
         return expr.xreplace(starts)
 

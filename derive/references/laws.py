@@ -44,6 +44,8 @@ def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
              "f": f"f read as the drive, {_DIVIDED}", "G": f"G read as the Green's function, {_DIVIDED}",
              "h": "h read as the time that a step takes, η(1−α)"}  # fmt: skip
     scalars = {**base.scalars, **names, "S": batch_size, "D": symbols.derivative}
+    scalars |= {"n": symbols.step}
+    scalars |= dict.fromkeys(("s", "s_+", "s_-", "s_±"), symbols.derivative)
     return replace(base, scalars=scalars, functions=functions, matrices=matrices, notes=notes)
 
 
@@ -107,6 +109,10 @@ def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -
         return claim, [_homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if speaks_of_blocks(claim) else {})]
     parts = {"Q_h": lambda when: _started(solution.homogeneous_form if in_rates else solution.homogeneous).subs(t, when)}
     claim = claim.mapped(lambda e: applied(e, parts))
+    if symbols.derivative in claim.free_symbols and not claim.functions:
+        equation = forms.in_symbols(_equation(against, solution, in_rates))
+        claim = claim if in_rates else _with_values(claim, solution)
+        return forms.characteristic(claim, equation.coeff(symbols.charge(t)))
     if not claim.functions & _charges(against.symmetry):
         named = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
         return _with_values(claim, solution).mapped(lambda e: applied(e, named)), []
@@ -156,7 +162,8 @@ def _special_form(against: Law, solution: Solution, in_rates: bool, claim: Claim
     expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
     charges = _charges(against.symmetry)
     curve = _started(solution.formula if in_rates else solution.expr)
-    if forms.speaks_of_the_start(claim, charges) and any(name.endswith("'") for name in claim.functions):
+    initial_rates = {name for name in claim.functions & charges if name.endswith("'")}
+    if forms.speaks_of_the_start(claim, charges) and initial_rates:
         claim, (fact,) = forms.at_the_start(claim, _initial_rate(against, solution))
         terms = terms_of(sp.Add(*(c * applied(sp.Mul(*(a**e for a, e in key)), expand) for key, c in fact.terms.items())))
         return claim.mapped(lambda e: applied(e, expand)), [Fact(fact.name, terms)]
@@ -342,6 +349,7 @@ def _ito(against: ItoLaw) -> Reference:
     base = training(blocks_of(against.symmetry))
     scalars = {**base.scalars, "S": batch_size, "B": batch_size}
     vocabulary = replace(base, scalars=scalars, vectors={**base.vectors, "mu": "mu"},
+                         notes={**base.notes, "expectation": "the expectation of dQ read as its drift"},
                          functions={**base.functions, "T": noise_form.__name__})  # fmt: skip
     label = f"the Itô law of the {against.symmetry.name} charge"
     full = against.law

@@ -18,6 +18,7 @@ from derive.notation.terms import minus, terms_of
 from derive.notation.vocabulary import Vocabulary, training
 from derive.references.differential import as_system, solved, stands_for_a_solution
 from derive.references.reference import Claim, ClaimError, Reference, applied, reference
+from derive.references.scalar_equations import follows
 
 CANONICAL = {"t": symbols.time, "tau": symbols.past, "n": symbols.step, "eta": symbols.lr, "lambda": symbols.weight_decay,
              "beta": symbols.momentum, "alpha": symbols.dampening, "gamma": symbols.damping_rate, "omega": symbols.frequency,
@@ -86,6 +87,8 @@ def _expression(against: sp.Expr) -> Reference:
         left = claim.left
         if left is None:
             return replace(claim, left=expr), []
+        if any(s.name.endswith("(…)") for s in claim.right.free_symbols if isinstance(claim.right, sp.Expr)):
+            raise ClaimError("claim: expected the expression on the right, got its name")
         named = isinstance(left, sp.Symbol | AppliedUndef)
         if named and not expr.has(left):
             return replace(claim, left=expr).noted(f"{left} read as the name of the expression"), []
@@ -135,14 +138,10 @@ def _start_of(expr: sp.Expr) -> sp.Expr:
 
 
 def _scalar_equation(claim: Claim, left: sp.Expr, right: sp.Expr) -> tuple[Claim, list[Fact]]:
-    """x = …: solved sides are compared as they stand, others as left − right up to a factor."""
-    assert isinstance(claim.left, sp.Expr)
-    if claim.left == left:
+    """x = …: solved sides are compared as they stand, of others it is asked whether they follow."""
+    if claim.left == left and left.is_Symbol:
         return replace(claim, left=right), []
-    unknown = left if left.is_Symbol else next(iter(sorted(left.free_symbols, key=str)), None)
-    if unknown is None or not (left - right).is_polynomial(unknown):
-        return claim, [Fact("equation", {(): left - right})]
-    return claim, [Fact("equation", {(): left - right})]
+    return follows(claim, left - right)
 
 
 def _canonical(expr: sp.Expr) -> sp.Expr:
@@ -166,7 +165,7 @@ def _vocabulary(expr: sp.Expr) -> Vocabulary:
     taken = {*scalars, *functions}
     functions |= {name: name for name in ("L", "Q", "q") if name not in taken}
     matrices = {"H": "H"} if "H" not in taken else {}
-    return Vocabulary(scalars, functions, vectors, matrices)
+    return Vocabulary(scalars, functions, vectors, matrices, named=frozenset(own))
 
 
 def _small(expr: sp.Expr) -> sp.Symbol:

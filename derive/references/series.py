@@ -9,6 +9,7 @@ import sympy as sp
 
 from derive import symbols
 from derive.bseries import BSeries, b_series
+from derive.charge_series import ChargeSeries
 from derive.comparison import Fact
 from derive.momentum_manifold import DiscreteManifold, MemorylessIteration, ModifiedField
 from derive.multistep import LinearMultistep
@@ -18,7 +19,7 @@ from derive.notation.quantities import Linear, MeaningError
 from derive.notation.terms import terms_of
 from derive.notation.vocabulary import Vocabulary
 from derive.references.equations import THETA_DOT, losses_named, stepwise
-from derive.references.reference import Claim, ClaimError, Reference, reference
+from derive.references.reference import Claim, ClaimError, Reference, key_of, reference
 from derive.runge_kutta import RungeKutta
 from derive.symbols import step as n
 from derive.symbols import step_size as h
@@ -288,3 +289,29 @@ def _timeless(claim: Claim) -> Claim:
         return side.subs(n, t) if isinstance(side, sp.Expr) else side
 
     return replace(claim, left=None if claim.left is None else on(claim.left), right=on(claim.right))
+
+
+# --- charges ---
+
+
+@reference.register
+def _charge(against: ChargeSeries) -> Reference:
+    """Q' = a Q + Σ c ⟨F(u), F(v)⟩, in ∇L and its derivatives, for one block."""
+
+    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        Q = symbols.charge(t)
+        pairs = ((c, *(_signed(tree) for tree in trees)) for trees, c in against.of_pairs)
+        right = against.of_charge * Q + sp.Add(*(c * qu.pair(u, v) for c, u, v in pairs))
+        own = {s: symbols.lr for s in right.free_symbols if s == h} if symbols.lr in claim.free_symbols else {}
+        if claim.left is None:
+            claim = replace(claim, left=Q.diff(t)).noted("read as what dQ/dt equals")
+        return claim, [Fact("rate of the charge", terms_of(Q.diff(t) - right.subs(own)), (key_of(Q.diff(t)),))]
+
+    def _signed(tree: RootedTree) -> Linear:
+        return differential(tree, True, sp.S.Zero, t).scaled(sp.Integer((-1) ** tree.order))
+
+    names = {s.name: s for s in against.of_charge.free_symbols.union(*(c.free_symbols for _, c in against.of_pairs))}
+    scalars = {"eta": symbols.lr, "h": h, "t": t, **names}
+    notes = {"g": "⟨·,·⟩ and |·|² read as those of the charge, g as ∇L_λ"}
+    vocabulary = Vocabulary(scalars, {"Q": "Q", "L": "L"}, {"g": "g"}, {"H": "H", "T": "T"}, notes=notes)
+    return Reference("the rate of a charge along the slow flow", vocabulary, facts, small=h)
