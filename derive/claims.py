@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from derive import symbols
 from derive.comparison import Fact
@@ -123,8 +124,8 @@ def _defined(statement: tree.Node, known: Reference) -> str | None:
 
 def _is_constant(node: tree.Node, known: Reference) -> bool:
     """Whether a value has letters of numbers only: k = λ says what k is, k = |θ'|² is a claim."""
-    value = Reader("", known.vocabulary).tried(node)
-    return isinstance(value, sp.Expr) and not value.atoms(sp.core.function.AppliedUndef)
+    value: Any = Reader("", known.vocabulary).tried(node)
+    return isinstance(value, sp.Expr) and not value.atoms(AppliedUndef)
 
 
 def _is_condition(statement: tree.Node, *, alone: bool) -> bool:

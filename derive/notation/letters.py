@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from derive import symbols
 from derive.notation import quantities as qu
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 instant = sp.Symbol("dt", positive=True)
 """dt of a differential."""
 
+STEADY = frozenset({"oo", "eq", "ss", "st", "star", "stat"})
+"""Indices of a value at stationarity."""
 CONSTANTS = {"pi": sp.pi, "oo": sp.oo, "i": sp.I}
 
 
@@ -131,6 +134,11 @@ class Letters:
             return self._unknown(spelled, node)
         if "homogeneous" in self.vocabulary.notes and [flat(sub) for sub in spelled.subs] == ["h"]:
             name, spelled = f"{name}_h", replace(spelled, subs=())
+        steady = [sub for sub in spelled.subs if flat(sub) in STEADY] + [s for s in [spelled.sup] if s and flat(s) in STEADY]
+        if steady and not self.vocabulary.steps and name == "Q":
+            self.reader.assume("the value at stationarity")
+            spelled = replace(spelled, subs=tuple(s for s in spelled.subs if s not in steady),
+                              sup=None if spelled.sup in steady else spelled.sup)  # fmt: skip
         block, when = self._place(spelled, node)
         label = name if block is None else f"{name}_{block}"
         label = f"{label}~" if spelled.accent == "tilde" else label
@@ -254,7 +262,12 @@ class Letters:
         allowed = (
             {symbols.step, sp.Symbol("i", integer=True, nonnegative=True)} if self.vocabulary.steps else {t, symbols.past}
         )
-        if when.has(sp.I) or when.free_symbols - allowed or (not self.vocabulary.steps and when.is_number and when != 0):
+        if (
+            when.has(sp.I, sp.E)
+            or when.atoms(AppliedUndef)
+            or when.free_symbols - allowed
+            or (not self.vocabulary.steps and when.is_number and when != 0)
+        ):
             raise self.reader.fail(f"the index {flat(script)!r} is no time here", node)
         return when
 

@@ -114,8 +114,8 @@ class Operators:
 
     def _holds_the_unknowns(self, group: tree.Group) -> bool:
         """L(x, y): the loss where it is, not at another point."""
-        return all(isinstance(item, tree.Name) and (item.text in self.vocabulary.functions or item.text in self.vocabulary.named)
-                   for item in group.items)  # fmt: skip
+        known = {*self.vocabulary.functions, *self.vocabulary.named}
+        return all(isinstance(item, tree.Name) and item.text in known for item in group.items)
 
     def _argument_time(self, argument: Quantity) -> tuple[sp.Expr | None, str | None]:
         """The time an argument stands for: itself, or that of the parameters in it; None for a factor in brackets."""
@@ -129,6 +129,8 @@ class Operators:
             return None, None
         if not isinstance(argument, sp.Expr) or argument.atoms(AppliedUndef):
             return None, None
+        if not self.vocabulary.steps and argument.free_symbols and not argument.free_symbols & {t, symbols.past}:
+            return (argument, None) if _is_duration(argument) else (None, None)
         clocks = {t, symbols.past, symbols.step, sp.Symbol("i", integer=True, nonnegative=True)}
         steady = {symbols.lr, symbols.dampening} if not self.vocabulary.steps else set()
         is_time = argument == 0 or (argument.free_symbols & clocks and not argument.free_symbols - clocks - steady)
@@ -200,6 +202,11 @@ class Operators:
         if not isinstance(node, tree.Scripted) or node.sub is None:
             return None
         order = self._stated_order(node)
+        if self.vocabulary.coordinates and len(flat(node.sub)) > 1:  # ∂_{xxx}
+            symbols_of = [self.reader.read(tree.Name(letter, at=node.at)) for letter in flat(node.sub)]
+            if len(set(symbols_of)) != 1 or order != 1:
+                raise self.reader.fail("expected one variable to differentiate in, as in \\partial_{xx}", node)
+            return Differential({len(symbols_of): sp.S.One}, symbols_of[0]), 1
         variable = self.reader.read(node.sub)
         if isinstance(variable, Linear):
             ((word, _),) = variable.terms
@@ -364,6 +371,15 @@ def coefficient_of(group: tree.Group) -> sp.Symbol | None:
 
     text = spelled(group.items[0]) if len(group.items) == 1 else None
     return None if text is None else sp.Symbol(f"coefficient {text}")
+
+
+def _is_duration(expr: sp.Expr) -> bool:
+    """Whether an expression counts time, as 1/λ and nη do, and 1 − ηλ does not."""
+    unit = sp.Symbol("unit", positive=True)
+    times, rates = (symbols.lr, symbols.step_size), (
+        symbols.weight_decay, symbols.rate, symbols.damping_rate, symbols.frequency)  # fmt: skip
+    scaled = expr.subs({**{s: unit * s for s in times}, **{s: s / unit for s in rates}}, simultaneous=True)
+    return bool(scaled.has(unit)) and sp.expand(scaled - unit * expr) == 0
 
 
 def is_d(node: tree.Node) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -214,8 +215,8 @@ class Reader:
         moving = isinstance(base, tree.Group | tree.Bars | tree.Angle | tree.Number) and _moves(value, self.now)
         if not moving or not isinstance(item, tree.Name | tree.Number):
             return value, taken
-        when = self.tried(item)
-        if not isinstance(when, sp.Expr) or not (when == 0 or when.is_Symbol):
+        when: Any = self.tried(item)
+        if not isinstance(when, sp.Expr) or not (when == 0 or isinstance(when, sp.Symbol)):
             return value, taken
         placed = value.at(when) if isinstance(value, Linear) else evaluated(value, self.now, when)
         return placed, taken + 1
@@ -286,10 +287,11 @@ class Reader:
             and isinstance(value, Linear)
         ):
             return self._homogeneous(value, power)
-        euclidean = sub is None or (isinstance(sub, tree.Name | tree.Number) and sub.text in EUCLIDEAN)
-        if not euclidean:
+        if sub is not None and not (isinstance(sub, tree.Name | tree.Number) and sub.text in EUCLIDEAN):
             raise self.fail("a norm other than the Euclidean has no meaning here", sub)
         exponent = sp.S.One if power is None else self.scalar(power)
+        if isinstance(value, sp.Expr) and value.has(sp.I):
+            return raised(sp.Abs(value, evaluate=False), exponent)
         if isinstance(value, sp.Expr):
             return raised(sp.sqrt(raised(value, sp.Integer(2))) if exponent % 2 else value, exponent)
         if isinstance(value, Linear) and value.closed:

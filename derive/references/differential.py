@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -35,9 +36,8 @@ def solved(claim: Claim, equations: Equations, initial: Mapping[sp.Expr, sp.Expr
     ClaimError
         For one unknown of several that are coupled.
     """
-    unknown, right = claim.left, claim.right
-    assert isinstance(unknown, AppliedUndef)
-    assert isinstance(right, sp.Expr)
+    unknown: Any = claim.left
+    right: Any = claim.right
     rate, slope = next((d, e) for d, e in equations.items() if d.expr == unknown)  # type: ignore[attr-defined]
     if any(f.args[0] == t and f != unknown for f in slope.atoms(AppliedUndef) - {rate}):
         raise ClaimError(f"claim: expected the equation of {unknown.func.__name__}, which does not move by itself")

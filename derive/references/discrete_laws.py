@@ -72,6 +72,7 @@ def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fac
     breaking = any(_is_breaking(name) for name in names) or "b" in names
     found = [] if against.transition.shape != (1, 1) else [_unrolled(against, breaking)]
     found += _recurrences(against, breaking)
+    found += _first_steps(against, claim, breaking)
     blocks = [expand] if expand else []
     balance = _balance(against, claim, *blocks)
     if balance is not None:
@@ -80,6 +81,28 @@ def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fac
         claim = replace(claim, left=sp.Function("Q", real=True)(n)).noted("read as what Q_n equals")
     claim = _aligned(claim.mapped(lambda e: applied(e, expand)))
     return claim, [Fact(f.name, _terms_in(f.terms, expand), f.pivots and _keys_in(f.pivots, expand), f.fixed) for f in found]
+
+
+LARGEST_STEP = 8
+
+
+def _first_steps(against: DiscreteLaw, claim: Claim, breaking: bool) -> list[Fact]:
+    """Q_2, Q_3, … by Q_0 and the drives, where a claim names its steps by numbers."""
+    functions = {f for side in claim.sides if isinstance(side, sp.Expr) for f in side.atoms(AppliedUndef)}
+    if not functions or any(not f.args[0].is_Integer for f in functions):
+        return []
+    last = min(max(int(f.args[0]) for f in functions), LARGEST_STEP)
+    unbroken = {} if breaking else {DRIVES["breaking"]: sp.S.Zero}
+    size = against.transition.shape[0]
+    state, facts = sp.Matrix([_function("Q")(0), sp.S.Zero][:size]), []
+    for k in range(last):
+        first = (against.first_transition, against.first_drive_matrix)
+        A, B = first if k == 0 else (against.transition, against.drive_matrix)
+        drives = sp.Matrix([_at_step(DRIVES[name].subs(unbroken), sp.Integer(k)) for name in against.drives])
+        state = (sp.Matrix(A) * state + sp.Matrix(B) * drives).expand()
+        charge = _function("Q")(k + 1)
+        facts.append(Fact(f"step {k + 1}", terms_of(charge - state[0]), (key_of(charge),), fixed=True))
+    return facts
 
 
 def _balance(against: DiscreteLaw, claim: Claim, expand: dict | None = None) -> tuple[Claim, list[Fact]] | None:
@@ -204,7 +227,7 @@ def _keys_in(keys: tuple, expand: dict) -> tuple:
 def _aligned(claim: Claim) -> Claim:
     """A claim is the same a step later: an unrolled law is brought to Q_n, a recurrence to the step of the fact."""
     functions = set().union(*(side.atoms(AppliedUndef) for side in claim.sides if isinstance(side, sp.Expr)))
-    charges = [f for f in functions if f.func.__name__ == "Q" or f.func.__name__.startswith("theta.")]
+    charges = [f for f in functions if f.func.__name__ in ("Q", "C") or f.func.__name__.startswith("theta.")]
     offsets = [_offset(f) for f in charges if f.args[0].has(n)]
     if not offsets:
         return claim

@@ -76,6 +76,11 @@ MODIFIED = sp.Function("L~", real=True)(t)
 def losses_named(claim: Claim, field: Linear, speed: sp.Expr) -> tuple[Claim, list[Fact]] | None:
     """L̃ = L + …, or its right side alone, with θ' = −∇L̃."""
     left, right = claim.left, claim.right
+    if isinstance(left, sp.Expr) and isinstance(right, sp.Expr) and left != MODIFIED:
+        moved = sp.expand(left - right)
+        if moved.coeff(MODIFIED) == 1 and not (moved - MODIFIED).has(MODIFIED):
+            left, right = MODIFIED, MODIFIED - moved
+            claim = replace(claim, left=left, right=right)
     if not isinstance(right, sp.Expr) or not (left is None or left == MODIFIED):
         return None
     scalars = _loss_of(field.scaled(-1 / speed))

@@ -158,6 +158,14 @@ def is_composite(claim: Claim, charges: set[str]) -> bool:
     return any(f.func.__name__ in charges and f.args[0] not in (0, t) for f in free)
 
 
+def is_a_differentiated_solution(claim: Claim) -> bool:
+    """Q'(t) = an expression in Q(0) and t, without Q(t)."""
+    if not isinstance(claim.left, sp.Derivative) or not isinstance(claim.right, sp.Expr):
+        return False
+    inside = claim.right.atoms(AppliedUndef)
+    return bool(inside) and all(f.args[0] == 0 and f.func.__name__ == "Q" for f in inside)
+
+
 def put_in(claim: Claim, curve: sp.Expr) -> Claim:
     """The claim with the solution in the place of the charge, as one of numbers.
 
@@ -171,6 +179,7 @@ def put_in(claim: Claim, curve: sp.Expr) -> Claim:
 
     def on(expr: sp.Expr) -> sp.Expr:
         charges = {f for f in expr.atoms(AppliedUndef) if f.func.__name__ == "Q"}
+        expr = expr.xreplace({d: curve.diff(t, d.derivative_count) for d in expr.atoms(sp.Derivative) if d.expr in charges})  # type: ignore[attr-defined]
         expr = expr.xreplace({f: curve.subs(t, f.args[0]) for f in charges if f.args[0] != 0})
         starts = {f: sp.Symbol(f"{f.func.__name__}_0", positive=True) for f in expr.atoms(AppliedUndef)}
         return expr.xreplace(starts)

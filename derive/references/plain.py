@@ -32,7 +32,7 @@ def _identity(against: NoneType) -> Reference:
     scalars = {letter: CANONICAL.get(letter, sp.Symbol(letter, positive=True)) for letter in LETTERS}
     scalars |= {f"{letter}_{digit}": sp.Symbol(f"{letter}_{digit}", positive=True) for letter in LETTERS for digit in "0123"}
     base = training()
-    taken = {*base.functions, *base.vectors, *base.matrices, "d"} - {"k", "w", "v", "W", "G", "I"}
+    taken = {*base.functions, *base.vectors, *base.matrices} - {"d", "k", "w", "v", "W", "G", "I"}
     vocabulary = Vocabulary(
         scalars={name: value for name, value in scalars.items() if name.partition("_")[0] not in taken},
         functions={"Q": "Q", "q": "q", "L": "L", "f": "f"},

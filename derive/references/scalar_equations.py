@@ -7,6 +7,7 @@ what is known is solved for one letter, and the claim is to hold there.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import sympy as sp
 
@@ -27,7 +28,8 @@ def follows(claim: Claim, zero: sp.Expr) -> tuple[Claim, list[Fact]]:
     ClaimError
         If ``zero`` cannot be solved for a letter.
     """
-    left, right = claim.left, claim.right
+    left: Any = claim.left
+    right: Any = claim.right
     if not isinstance(left, sp.Expr) or not isinstance(right, sp.Expr):
         raise ClaimError("claim: expected an equation between numbers")
     difference = left - right
@@ -55,9 +57,7 @@ def _solved(zero: sp.Expr, first: sp.Expr | None) -> tuple[sp.Symbol, list[sp.Ex
     degrees = {s: int(sp.degree(numerator, s)) for s in letters if numerator.is_polynomial(s)}
     wanted = [s for s in letters if degrees.get(s) in (1, 2)]
     if not wanted:
-        raise ClaimError(
-            "claim: expected an equation that can be solved for one of its letters, to say what follows from it"
-        )
+        raise ClaimError("claim: expected an equation that can be solved for a letter, to say what follows from it")
     letter = wanted[0] if wanted[0] == first else min(wanted, key=lambda s: (degrees[s], str(s)))
     coefficients = sp.Poly(numerator, letter).all_coeffs()
     if len(coefficients) == 2:
