@@ -24,10 +24,11 @@ from derive.judgement import held
 from derive.notation import tree
 from derive.notation.letters import base_name, flat
 from derive.notation.lexicon import listed
-from derive.notation.products import added, multiply
-from derive.notation.quantities import Landau, Quantity
+from derive.notation.products import MAX_EXPANDED, added, expanded_size, multiply
+from derive.notation.quantities import Landau, Linear, Quantity
 from derive.notation.reading import Reader
 from derive.notation.terms import minus, terms_of
+from derive.notation.tokens import FormulaError
 from derive.references.reference import Claim, ClaimError, Condition, Reference, reference
 from derive.references.scalar_equations import follows
 from derive.regimes import condition
@@ -100,7 +101,9 @@ def _with_definitions(
             continue
         assert isinstance(statement, tree.Relation)
         readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
-        values = {sign: reader.scalar(statement.sides[1]) for sign, reader in readers.items()}
+        values = {sign: _value(reader, statement.sides[1]) for sign, reader in readers.items()}
+        if not all(isinstance(value, sp.Expr) for value in values.values()):
+            raise FormulaError("expected a number for a letter that is defined", text, statement.at)
         more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
         functions = {letter: value for letter, value in known.vocabulary.functions.items() if letter not in more}
         known = replace(known, vocabulary=replace(known.vocabulary.with_scalars(more), functions=functions))
@@ -206,6 +209,9 @@ def _value(reader: Reader, node: tree.Node) -> Quantity:
     if isinstance(value, Landau):
         reader.dropped.append(value.size)
         return sp.S.Zero
+    parts = value.terms.values() if isinstance(value, Linear) else [value]
+    if any(isinstance(part, sp.Expr) and expanded_size(part) > MAX_EXPANDED for part in parts):
+        raise reader.fail(f"more than {MAX_EXPANDED} terms when multiplied out; check it part by part", node)
     return value
 
 
@@ -348,7 +354,7 @@ def _sides_only(nodes: tuple[tree.Node, ...]) -> tuple[tree.Node, ...]:
 def _line_above(text: str, node: tree.Node, known: Reference) -> Reference:
     """The line above as what is held against: an equation up to a factor, an expression as it stands."""
     sides = node.sides if isinstance(node, tree.Relation) else (node,)
-    values = [Reader(text, known.vocabulary).read(side) for side in sides]
+    values = [_value(Reader(text, known.vocabulary), side) for side in sides]
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
         if claim.left is None:

@@ -142,17 +142,18 @@ def _limit(expr: sp.Limit, numbers: Mapping):
 
 def _accumulated(expr: sp.Integral | sp.Sum | sp.Product, numbers: Mapping):
     body, (variable, *limits) = expr.args[0], expr.args[1]
-    low, high = (mpmath.inf if limit is sp.oo else _value(limit, numbers) for limit in limits)
+    low, high = (_value(limit, numbers) for limit in limits)
 
     def at(x):
         return _value(body, {**numbers, variable: x})  # type: ignore[arg-type]
 
     if isinstance(expr, sp.Integral):
-        if not mpmath.isfinite(low):
-            raise ValueMissing("an integral without beginning")
-        if not mpmath.isfinite(high):
-            return mpmath.quad(at, [low, low + 1, low + 10, low + 100, high], maxdegree=8)
-        return mpmath.quad(at, [low, high], maxdegree=6)
+        if not mpmath.isfinite(low) or not mpmath.isfinite(high):
+            raise ValueMissing("an integral without end")
+        found, error = mpmath.quad(at, [low, high], maxdegree=6, error=True)
+        if error > mpmath.mpf(10) ** (10 - mpmath.mp.dps) * max(abs(found), 1):
+            raise ValueMissing("an integral that is not known to enough digits")
+        return found
     if mpmath.re(high - low) > LARGEST_SUM or low != int(mpmath.re(low)) or high != int(mpmath.re(high)):
         raise ValueMissing("a sum with too many terms")
     steps = (at(mpmath.mpf(i)) for i in range(int(mpmath.re(low)), int(mpmath.re(high)) + 1))

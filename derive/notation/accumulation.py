@@ -105,6 +105,8 @@ class Accumulations:
         """The body under a large operator, whose bound variable is also the time of letters without argument."""
         if not nodes:
             raise self.reader.fail("expected what is integrated or summed", head)
+        if self.reader.clock == variable:
+            raise self.reader.fail("a sum inside a sum, or an integral inside an integral, is not covered", head)
         kept = self.reader.vocabulary, self.reader.clock
         self.reader.vocabulary = self.reader.vocabulary.with_scalars({name: variable})
         self.reader.clock = variable

@@ -52,7 +52,7 @@ _PATTERN = re.compile(
     |(?P<font>\\(?P<face>math[a-z]+|operatorname|boldsymbol|bm|pmb)\*?\s*\{\s*(?:[A-Za-z0-9]+|\\[a-zA-Z]+)\s*\})
     |(?P<macro>\\(?:[a-zA-Z]+|.))
     |(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
-    |(?P<accented>[^\W\d_][\u0302\u0303\u0304\u0307\u0308\u20db]+)
+    |(?P<accented>[^\W\d_][\u0302\u0303\u0304\u0307\u0308\u20db]{1,3})
     |(?P<word>[A-Za-z]+(?:_(?:rate|decay)\b)?)
     |(?P<relation><=|\+=|-=|>=|!=|==|:=|->|=>)
     |(?P<power>\*\*)

@@ -23,7 +23,7 @@ from derive.references.scalar_equations import follows
 CANONICAL = {"t": symbols.time, "tau": symbols.past, "n": symbols.step, "eta": symbols.lr, "lambda": symbols.weight_decay,
              "beta": symbols.momentum, "alpha": symbols.dampening, "gamma": symbols.damping_rate, "omega": symbols.frequency,
              "kappa": symbols.rate}  # fmt: skip
-LETTERS = tuple("abcdhjlmnoprstuvwxyzABCDEFGKMNPRSTUVWXYZk") + GREEK
+LETTERS = tuple("abcdhjlmnoprstuvwxyzABCDEFGKMNPRSTUVWXYZk") + tuple(letter for letter in GREEK if letter != "pi")
 
 
 @reference.register

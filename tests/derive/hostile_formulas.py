@@ -19,7 +19,7 @@ CODE = (
 )  # fmt: skip
 
 DISGUISED = (
-    "\u2066x\u2069 + 1", "x\u200b + y = \u200dz", "\ufeffQ' = 1", "x\u2028= y", "\u0430 + 1 = 2", "\uff11 + x", "\u202dQ\u202c' = q", "x\u0336 = 0",
+    "\u2066x\u2069 + 1", "x\u200b + y = \u200dz", "\ufeffQ' = 1", "\u0430 + 1 = 2", "\uff11 + x", "\u202dQ\u202c' = q", "x\u0336 = 0",
     "x\u0307\u0307\u0307\u0307\u0307" * 400, "\u0307\u0307 x", "Q\u0489 = 1", "\U0001d7d8 + \U0001d465", "{0.__class__}", "%(x)s", "${jndi:ldap://x}", "\x1b[2J",
     "\\input|'touch pwned'", "\\openin5=x", "\\loop\\iftrue\\repeat", "\\expandafter\\expandafter", "\\special{ps: x}", "\\directlua{os.exit()}",
 )  # fmt: skip

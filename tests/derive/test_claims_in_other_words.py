@@ -79,6 +79,15 @@ def test_i_is_the_imaginary_unit_unless_it_is_summed_over():
     assert check(r"\left|e^{i\phi}\right| = 1").ok
 
 
+def test_pi_is_a_number_and_what_is_not_known_to_enough_digits_is_undecided():
+    assert check(r"\int_0^1\frac{1}{1+x^2}\,dx = \frac{\pi}{4}").ok
+    assert not check(r"\int_0^1\frac{1}{1+x^2}\,dx = \frac{\pi}{3}").ok
+    assert check(r"\int_0^t\frac{1}{\sqrt s}\,ds = 2\sqrt t").kind == "undecided"
+    assert check(r"\lim_{n\to\infty}\left(1+\frac{x}{n}\right)^n = e^x").ok
+    with pytest.raises(FormulaError, match="inside a sum"):
+        check(r"\sum_{i=1}^{n}\sum_{j=1}^{n} ij = x")
+
+
 def test_what_a_letter_without_meaning_is_called_is_no_claim():
     oscillator = law(translation(), sgd(momentum=True))
     assert check(r"\zeta = \frac{\gamma}{\omega} = \frac{1-\beta}{\sqrt{2\eta\lambda(1+\beta)}}", oscillator).ok
