@@ -93,21 +93,33 @@ def _with_definitions(
     text: str, statements: tuple[tree.Node, ...], known: Reference
 ) -> tuple[Reference, tuple[tree.Node, ...]]:
     """``Q = e^{-μt}, μ = …``: a letter without meaning that a statement beside the claim says what it stands for."""
-    kept = []
-    for statement in statements:
-        name = _defined(statement, known) if len(statements) > 1 else None
-        if name is None:
-            kept.append(statement)
-            continue
-        assert isinstance(statement, tree.Relation)
-        readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
-        values = {sign: _value(reader, statement.sides[1]) for sign, reader in readers.items()}
-        if not all(isinstance(value, sp.Expr) for value in values.values()):
-            raise FormulaError("expected a number for a letter that is defined", text, statement.at)
-        more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
-        functions = {letter: value for letter, value in known.vocabulary.functions.items() if letter not in more}
-        known = replace(known, vocabulary=replace(known.vocabulary.with_scalars(more), functions=functions))
-    return known, tuple(kept)
+    waiting = [part for part in statements if len(statements) > 1 and _defined(part, known) is not None]
+    kept = tuple(part for part in statements if part not in waiting)
+    while waiting:  # a definition may use a letter that is defined behind it
+        for statement in waiting:
+            try:
+                known = _with_definition(text, statement, known)
+            except FormulaError:
+                if statement is waiting[-1]:
+                    raise
+                continue
+            waiting.remove(statement)
+            break
+    return known, kept
+
+
+def _with_definition(text: str, statement: tree.Node, known: Reference) -> Reference:
+    name = _defined(statement, known)
+    assert isinstance(statement, tree.Relation)
+    if name is None:
+        return known
+    readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
+    values = {sign: _value(reader, statement.sides[1]) for sign, reader in readers.items()}
+    if not all(isinstance(value, sp.Expr) for value in values.values()):
+        raise FormulaError("expected a number for a letter that is defined", text, statement.at)
+    more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
+    functions = {letter: value for letter, value in known.vocabulary.functions.items() if letter not in more}
+    return replace(known, vocabulary=replace(known.vocabulary.with_scalars(more), functions=functions))
 
 
 def _defined(statement: tree.Node, known: Reference) -> str | None:

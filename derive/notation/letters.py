@@ -287,6 +287,8 @@ def base_name(node: tree.Node) -> str | None:
     base = node.base if isinstance(node, tree.Scripted) else node
     base = base.base if isinstance(base, tree.Accented) else base
     base = base.base if isinstance(base, tree.Scripted) else base
+    if isinstance(base, tree.Group) and base.bracket == "{" and len(base.items) == 1:
+        return base_name(base.items[0])
     return base.text if isinstance(base, tree.Name) else None
 
 

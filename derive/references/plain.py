@@ -192,6 +192,8 @@ def _on_the_loss(claim: Claim, loss: sp.Expr) -> Claim:
     )
     if not letters or loss.atoms(AppliedUndef):
         return claim
+    if claim.rates:
+        raise ClaimError("claim: a rate or a prime of the loss is not read here; write its derivatives as ∇L and ∇²L")
     hyper = set(CANONICAL.values())
     unknown = claim.letters - {"theta", "g", "H"}
     if unknown or not loss.free_symbols - hyper:
@@ -223,7 +225,9 @@ def _by_components(claim: Claim, meanings: dict, x: sp.Matrix) -> Claim:
     def summed(side) -> sp.Expr:
         if side == 0:
             return sp.S.Zero
-        if not isinstance(side, Linear) or not side.closed:
+        if isinstance(side, sp.Expr) and len(x) == 1:
+            return units[0] * side
+        if not isinstance(side, Linear) or not (side.closed or len(x) == 1):
             raise ClaimError("claim: a vector is compared with what is none")
         total = sp.zeros(len(x), 1)
         for (word, _), c in side.terms.items():
