@@ -14,21 +14,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from derive import symbols
 from derive.comparison import Fact
 from derive.formula import parse
 from derive.judgement import held
 from derive.notation import tree
-from derive.notation.letters import flat
+from derive.notation.letters import base_name, flat
 from derive.notation.lexicon import listed
-from derive.notation.quantities import Quantity
+from derive.notation.products import MAX_EXPANDED, added, expanded_size, multiply
+from derive.notation.quantities import Landau, Linear, Quantity
 from derive.notation.reading import Reader
 from derive.notation.terms import minus, terms_of
+from derive.notation.tokens import FormulaError
 from derive.references.reference import Claim, ClaimError, Condition, Reference, reference
+from derive.references.scalar_equations import follows
 from derive.regimes import condition
 from derive.verdict import Verdict
 
 MAX_BRANCHES = 6
-NOT_COMPARED = frozenset(listed("to rightarrow mapsto longmapsto longrightarrow in sim propto succ succeq subset → ∈ ↦ ->"))
+NOT_COMPARED = frozenset(
+    listed("leftarrow gets ← -= += to rightarrow mapsto longmapsto longrightarrow in sim propto succ succeq subset → ∈ ↦ ->")
+)
 """Signs between sides that are neither an equation nor an order."""
 
 
@@ -65,25 +74,52 @@ def _checked(claim: str, known: Reference) -> Verdict:
     if not claims:
         raise ClaimError(f"claim: expected an equation or an expression, got {claim!r}")
     where = tuple(c for part in regime for c in condition(Reader(claim, known.vocabulary), part) or ())
-    return _first_wrong([_judged(claim, part, known, where) for part in claims])
+    verdicts, assigned = [], frozenset[str]()
+    for part in claims:
+        verdicts.append(_judged(claim, part, known, where, assigned))
+        assigned |= _assigned(part)
+    return _first_wrong(verdicts)
+
+
+def _assigned(statement: tree.Node) -> frozenset[str]:
+    """The letter that a statement v ← … gives a new value."""
+    if not isinstance(statement, tree.Relation) or not set(statement.signs) & ASSIGNS:
+        return frozenset()
+    name = base_name(statement.sides[0])
+    return frozenset() if name is None else frozenset({name})
 
 
 def _with_definitions(
     text: str, statements: tuple[tree.Node, ...], known: Reference
 ) -> tuple[Reference, tuple[tree.Node, ...]]:
     """``Q = e^{-μt}, μ = …``: a letter without meaning that a statement beside the claim says what it stands for."""
-    kept = []
-    for statement in statements:
-        name = _defined(statement, known) if len(statements) > 1 else None
-        if name is None:
-            kept.append(statement)
-            continue
-        assert isinstance(statement, tree.Relation)
-        readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
-        values = {sign: reader.scalar(statement.sides[1]) for sign, reader in readers.items()}
-        more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
-        known = replace(known, vocabulary=known.vocabulary.with_scalars(more))
-    return known, tuple(kept)
+    waiting = [part for part in statements if len(statements) > 1 and _defined(part, known) is not None]
+    kept = tuple(part for part in statements if part not in waiting)
+    while waiting:  # a definition may use a letter that is defined behind it
+        for statement in waiting:
+            try:
+                known = _with_definition(text, statement, known)
+            except FormulaError:
+                if statement is waiting[-1]:
+                    raise
+                continue
+            waiting.remove(statement)
+            break
+    return known, kept
+
+
+def _with_definition(text: str, statement: tree.Node, known: Reference) -> Reference:
+    name = _defined(statement, known)
+    assert isinstance(statement, tree.Relation)
+    if name is None:
+        return known
+    readers = {sign: Reader(text, known.vocabulary, sign=number) for sign, number in (("+", 1), ("-", -1))}
+    values = {sign: _value(reader, statement.sides[1]) for sign, reader in readers.items()}
+    if not all(isinstance(value, sp.Expr) for value in values.values()):
+        raise FormulaError("expected a number for a letter that is defined", text, statement.at)
+    more = {name.replace("±", sign): value for sign, value in values.items()} if "±" in name else {name: values["+"]}
+    functions = {letter: value for letter, value in known.vocabulary.functions.items() if letter not in more}
+    return replace(known, vocabulary=replace(known.vocabulary.with_scalars(more), functions=functions))
 
 
 def _defined(statement: tree.Node, known: Reference) -> str | None:
@@ -96,7 +132,15 @@ def _defined(statement: tree.Node, known: Reference) -> str | None:
         return None
     name = left.text if isinstance(left, tree.Name) else f"{left.base.text}_{flat(left.sub)}"  # type: ignore[union-attr, arg-type]
     words = {*known.vocabulary.scalars, *known.vocabulary.functions, *known.vocabulary.vectors, *known.vocabulary.matrices}
+    if name in known.vocabulary.functions and name not in ("Q", "L", "q", "x", "y") and isinstance(left, tree.Name):
+        return name if _is_constant(statement.sides[1], known) else None
     return None if name in words or name.partition("_")[0] in words - set(known.vocabulary.scalars) else name
+
+
+def _is_constant(node: tree.Node, known: Reference) -> bool:
+    """Whether a value has letters of numbers only: k = λ says what k is, k = |θ'|² is a claim."""
+    value: Any = Reader("", known.vocabulary).tried(node)
+    return isinstance(value, sp.Expr) and not value.atoms(AppliedUndef)
 
 
 def _is_condition(statement: tree.Node, *, alone: bool) -> bool:
@@ -118,7 +162,13 @@ def _first_wrong(verdicts: Sequence[Verdict]) -> Verdict:
     return replace(worst, assumptions=notes, evidence=evidence)
 
 
-def _judged(text: str, statement: tree.Node, known: Reference, where: tuple[Condition, ...] = ()) -> Verdict:
+def _judged(
+    text: str,
+    statement: tree.Node,
+    known: Reference,
+    where: tuple[Condition, ...] = (),
+    assigned: frozenset[str] = frozenset(),
+) -> Verdict:
     """One statement, in every row of its cases and both signs of its ±."""
     branches = max((len(node.rows) for node in statement.walk() if isinstance(node, tree.Rows)), default=1)
     signs = (1, -1) if any(isinstance(n, tree.Total) and {"±", "∓"} & set(n.signs) for n in statement.walk()) else (1,)
@@ -127,31 +177,85 @@ def _judged(text: str, statement: tree.Node, known: Reference, where: tuple[Cond
     found = []
     for branch in range(branches):
         for sign in signs:
-            for claim in _read(text, statement, known, branch, sign):
+            for claim in _read(text, statement, known, branch, sign, assigned):
                 found.append(held(text, replace(claim, conditions=(*where, *claim.conditions)), known))
                 if found[-1].kind == "wrong":  # one row that is wrong is enough
                     return found[-1]
     return _first_wrong(found)
 
 
-def _read(text: str, statement: tree.Node, known: Reference, branch: int, sign: int) -> Iterator[Claim]:
+def _read(
+    text: str, statement: tree.Node, known: Reference, branch: int, sign: int, assigned: frozenset[str]
+) -> Iterator[Claim]:
     """The claims of a statement: a = b = c claims a = b and a = c."""
-    reader = Reader(text, known.vocabulary, branch, sign)
+    reader = Reader(text, known.vocabulary, branch, sign, later=assigned)
     sides = list(statement.sides) if isinstance(statement, tree.Relation) else [statement]
     signs = list(statement.signs) if isinstance(statement, tree.Relation) else [""]
+    if len(sides) == 2 and signs[1] in ASSIGNS and known.vocabulary.steps:
+        yield _assignment(reader, sides[0], signs[1], sides[1])
+        return
     bad = next((s for s in signs[1:] if s not in EQUALS), None)
     if bad is not None:
         raise reader.fail(f"{bad!r} has no meaning between sides that are checked; expected =", statement)
-    values = [reader.read(side) for side in sides]
+    if len(sides) > 2 and _is_new(sides[0], known):  # ζ = a = b says a = b, and how it is called
+        reader.assume("the letter on the left read as a name")
+        sides, signs = sides[1:], ["", *signs[2:]]
+    values = [_value(reader, side) for side in sides]
+    if len(sides) == 2 and sides[1] == tree.Name("const"):
+        values = [_change(reader, values[0]), sp.S.Zero]
     notes = {"approx", "simeq", "≈"} & set(signs)
     if notes:
-        reader.assume("≈ read as =")
+        reader.assume("≈ read as = up to terms of higher order")
+        reader.continued = True
     heads: list[Quantity | None] = [None] if len(values) == 1 else [values[0]]
     for right in values[1:] or values:
         yield Claim(heads[0], right, tuple(reader.conditions), tuple(map(tuple, reader.others)), tuple(reader.dropped),
                     reader.continued, tuple(reader.assumptions))  # fmt: skip
 
 
+def _value(reader: Reader, node: tree.Node) -> Quantity:
+    """What a side says; a side that is all O(…) is 0 up to that."""
+    if node == tree.Name("const"):
+        return sp.S.Zero
+    value = reader.read(node)
+    if isinstance(value, Landau):
+        reader.dropped.append(value.size)
+        return sp.S.Zero
+    parts = value.terms.values() if isinstance(value, Linear) else [value]
+    if any(isinstance(part, sp.Expr) and expanded_size(part) > MAX_EXPANDED for part in parts):
+        raise reader.fail(f"more than {MAX_EXPANDED} terms when multiplied out; check it part by part", node)
+    return value
+
+
+def _change(reader: Reader, value: Quantity) -> Quantity:
+    """What is 0 of something constant: its rate, or its change in a step."""
+    if not isinstance(value, sp.Expr):
+        raise ClaimError("claim: expected a scalar that is constant")
+    reader.assume("a constant read as: its rate is 0")
+    if reader.vocabulary.steps:
+        return value.subs(symbols.step, symbols.step + 1) - value
+    return value.diff(symbols.time)
+
+
+def _is_new(node: tree.Node, known: Reference) -> bool:
+    words = known.vocabulary
+    names = {*words.scalars, *words.functions, *words.vectors, *words.matrices}
+    return isinstance(node, tree.Name) and node.text not in names
+
+
+def _assignment(reader: Reader, left: tree.Node, sign: str, right: tree.Node) -> Claim:
+    """θ ← θ − ηg: the letter on the left stands for its next value, those on the right for the present ones."""
+    change = reader.read(right)
+    now = reader.now
+    if sign != "leftarrow" and sign not in ("gets", "←"):
+        change = added(reader.read(left), multiply(sp.Integer(1 if sign == "+=" else -1), change))
+    reader.clock, reader.later = now + 1, frozenset()
+    target = reader.read(left)
+    reader.assume("← read as: the value after the step")
+    return Claim(target, change, dropped=tuple(reader.dropped), assumptions=tuple(reader.assumptions))
+
+
+ASSIGNS = frozenset({"leftarrow", "gets", "←", "-=", "+="})
 EQUALS = frozenset(
     {"=", "==", ":=", "equiv", "approx", "simeq", "≈", "≡", ":", "", "coloneqq", "triangleq", "doteq", "colon"}
 )
@@ -262,13 +366,14 @@ def _sides_only(nodes: tuple[tree.Node, ...]) -> tuple[tree.Node, ...]:
 def _line_above(text: str, node: tree.Node, known: Reference) -> Reference:
     """The line above as what is held against: an equation up to a factor, an expression as it stands."""
     sides = node.sides if isinstance(node, tree.Relation) else (node,)
-    values = [Reader(text, known.vocabulary).read(side) for side in sides]
+    values = [_value(Reader(text, known.vocabulary), side) for side in sides]
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
         if claim.left is None:
             return replace(claim, left=values[-1]), []
         if len(values) == 1:
             return claim, []
-        return claim, [Fact("line above", minus(terms_of(values[0]), terms_of(values[-1])))]
+        terms = minus(terms_of(values[0]), terms_of(values[-1]))
+        return follows(claim, terms[()]) if set(terms) == {()} else (claim, [Fact("line above", terms)])
 
     return Reference("the line above", known.vocabulary, facts, known.small)

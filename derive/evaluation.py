@@ -14,7 +14,7 @@ import mpmath
 import sympy as sp
 
 from derive import symbols
-from derive.special_functions import damped_cosh, damped_sinhc
+from derive.special_functions import damped_cosh, damped_sinhc, squared_arccosh1p
 
 DIGITS = 40
 LARGEST_EXPONENT = 20000
@@ -51,6 +51,8 @@ def value(expr: sp.Expr, point: Point, digits: int = DIGITS) -> mpmath.mpc:
 
 
 def _exponential(x):
+    if mpmath.re(x) < -LARGEST_EXPONENT and abs(mpmath.im(x)) < LARGEST_EXPONENT:
+        return mpmath.mpf(0)
     if abs(x) > LARGEST_EXPONENT:
         raise ValueMissing("an exponent too large to evaluate")
     return mpmath.exp(x)
@@ -97,6 +99,10 @@ _FUNCTIONS = {
     sp.sign: mpmath.sign,
     damped_cosh: _damped(mpmath.cosh),
     damped_sinhc: _damped(_quotient_of_sinh),
+    squared_arccosh1p: lambda x: mpmath.acosh(1 + x) ** 2,
+    sp.re: mpmath.re,
+    sp.im: mpmath.im,
+    sp.conjugate: mpmath.conj,
 } | {getattr(sp, name): _guarded(getattr(mpmath, name)) for name in _ELEMENTARY.split()}
 
 
@@ -113,8 +119,10 @@ def _value(expr: sp.Expr, numbers: Mapping):
         return mpmath.fprod(_value(arg, numbers) for arg in expr.args)
     if expr.is_Pow:
         return _power(_value(expr.base, numbers), _value(expr.exp, numbers))
-    if isinstance(expr, sp.Integral | sp.Sum):
+    if isinstance(expr, sp.Integral | sp.Sum | sp.Product):
         return _accumulated(expr, numbers)
+    if isinstance(expr, sp.Limit):
+        return _limit(expr, numbers)
     if expr.func in _FUNCTIONS:
         return _FUNCTIONS[expr.func](*(_value(arg, numbers) for arg in expr.args))
     if expr.is_number and expr.is_finite and not expr.args:
@@ -122,7 +130,17 @@ def _value(expr: sp.Expr, numbers: Mapping):
     raise ValueMissing(f"no value of {type(expr).__name__}")
 
 
-def _accumulated(expr: sp.Integral | sp.Sum, numbers: Mapping):
+def _limit(expr: sp.Limit, numbers: Mapping):
+    """The value 10^{−3·DIGITS/4} before the limit, in digits enough that it is the limit as far as it is compared."""
+    body, variable, target = expr.args[:3]
+    with mpmath.workdps(4 * mpmath.mp.dps):
+        small = mpmath.mpf(10) ** -(3 * DIGITS // 4)
+        goal = None if target in (sp.oo, -sp.oo) else _value(target, numbers)
+        place = (1 if target is sp.oo else -1) / small if goal is None else goal + small
+        return _value(body, {**numbers, variable: place})  # type: ignore[arg-type]
+
+
+def _accumulated(expr: sp.Integral | sp.Sum | sp.Product, numbers: Mapping):
     body, (variable, *limits) = expr.args[0], expr.args[1]
     low, high = (_value(limit, numbers) for limit in limits)
 
@@ -132,10 +150,14 @@ def _accumulated(expr: sp.Integral | sp.Sum, numbers: Mapping):
     if isinstance(expr, sp.Integral):
         if not mpmath.isfinite(low) or not mpmath.isfinite(high):
             raise ValueMissing("an integral without end")
-        return mpmath.quad(at, [low, high], maxdegree=6)
-    if high - low > LARGEST_SUM or low != int(low) or high != int(high):
+        found, error = mpmath.quad(at, [low, high], maxdegree=6, error=True)
+        if error > mpmath.mpf(10) ** (10 - mpmath.mp.dps) * max(abs(found), 1):
+            raise ValueMissing("an integral that is not known to enough digits")
+        return found
+    if mpmath.re(high - low) > LARGEST_SUM or low != int(mpmath.re(low)) or high != int(mpmath.re(high)):
         raise ValueMissing("a sum with too many terms")
-    return mpmath.fsum(at(mpmath.mpf(i)) for i in range(int(low), int(high) + 1))
+    steps = (at(mpmath.mpf(i)) for i in range(int(mpmath.re(low)), int(mpmath.re(high)) + 1))
+    return mpmath.fprod(steps) if isinstance(expr, sp.Product) else mpmath.fsum(steps)
 
 
 @dataclass(frozen=True)

@@ -201,8 +201,23 @@ class _Builder:
         count = 1
         while count < len(rest) and signs[count] == " " and _continues_argument(rest[count]):
             count += 1
+        count += self._takes_bracket(function, rest, signs, count)
         argument = rest[0] if count == 1 else tree.Product(tuple(rest[:count]), tuple(signs[:count]), at=rest[0].at)
         return _called(function, argument, power, head.at), 1 + count
+
+    def _takes_bracket(self, function: str, rest: list[tree.Node], signs: list[str], count: int) -> bool:
+        r"""Whether a bracket behind letters is in the argument: \sin\omega(t - \tau), \log Q(t); unclear is refused."""
+        group = rest[count] if count < len(rest) and signs[count] == " " else None
+        if not isinstance(group, tree.Group) or group.bracket != "(" or len(group.items) != 1:
+            return False
+        (item,) = group.items
+        if isinstance(item, tree.Name | tree.Number):
+            return True
+        if isinstance(item, tree.Total) and all(isinstance(term, tree.Name) for term in item.terms):
+            return set(item.signs[1:]) == {"-"}
+        if self.text[group.at - 1 : group.at].isalnum() and not self.text[: group.at].endswith(("left", "igl", "igg")):
+            raise FormulaError(f"is this bracket in the argument of {function}? write {function}(…)(…)", self.text, group.at)
+        return False
 
     def _factor(self, branch: Any) -> tree.Node:
         base = self.build(branch.children[0])

@@ -124,7 +124,7 @@ def _partly(case: _Case, best: Compared) -> Verdict | None:
     if case.claim.dropped:
         if not all(_is_dropped(gap, case) for gap in gaps):
             return None
-        order = min(_degree(size, case.known.small) for size in case.claim.dropped) - 1
+        order = min(_degree(size, _small(case)) for size in case.claim.dropped) - 1
         return _verdict(case, "right up to order", "numeric evidence", order=order, to_order=True)
     order = _agreement(case, gaps)
     least = 0 if case.claim.continued else 1
@@ -137,6 +137,12 @@ def _partly(case: _Case, best: Compared) -> Verdict | None:
     return None
 
 
+def _small(case: _Case) -> sp.Symbol:
+    """The parameter whose powers an order counts: that of the reference, or the only letter of an identity."""
+    letters = set().union(*(c.free_symbols for c in case.terms.values())) - {sp.Symbol("1")}
+    return letters.pop() if case.one_sided and case.known.small not in letters and len(letters) == 1 else case.known.small
+
+
 def _degree(size: sp.Expr, small: sp.Symbol) -> int:
     """The power of the small parameter in O(…), or of all that is in it."""
     variables = [small] if size.has(small) else sorted(size.free_symbols, key=str)
@@ -145,7 +151,7 @@ def _degree(size: sp.Expr, small: sp.Symbol) -> int:
 
 def _is_truncated(claimed: sp.Expr, correct: sp.Expr, case: _Case) -> bool:
     """Whether a coefficient is a polynomial part of the correct one rather than another number."""
-    small = case.known.small
+    small = _small(case)
     kept = sp.expand(claimed)
     if not kept.is_polynomial(small):
         return False
@@ -167,7 +173,7 @@ def _is_dropped(gap: sp.Expr, case: _Case) -> bool:
 
 def _agreement(case: _Case, gaps: Sequence[sp.Expr]) -> int | None:
     """The power of the small parameter to which all terms agree."""
-    orders = [vanishing_order(gap, [case.known.small], case.sampler) for gap in gaps]
+    orders = [vanishing_order(gap, [_small(case)], case.sampler) for gap in gaps]
     seen = [order for order in orders if order is not None]
     if len(seen) < len(orders) or not seen or not all(abs(order) < float("inf") for order in seen):
         return None
@@ -179,7 +185,7 @@ def _agreement(case: _Case, gaps: Sequence[sp.Expr]) -> int | None:
 
 def _wrong(case: _Case, best: Compared) -> Verdict:
     gaps = [case.terms.get(k, sp.S.Zero) - best.correct(k) for k in best.wrong]
-    order = _agreement(case, gaps) if all(gap.has(case.known.small) for gap in gaps) else None
+    order = _agreement(case, gaps) if all(gap.has(_small(case)) for gap in gaps) else None
     return _verdict(
         case, "wrong", "numeric evidence",
         first_difference=_difference(case, best), counterexample=_counterexample(case, best),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from derive import symbols
 from derive.notation import quantities as qu
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 instant = sp.Symbol("dt", positive=True)
 """dt of a differential."""
 
-CONSTANTS = {"pi": sp.pi, "oo": sp.oo}
+STEADY = frozenset({"oo", "eq", "ss", "st", "star", "stat"})
+"""Indices of a value at stationarity."""
+CONSTANTS = {"pi": sp.pi, "oo": sp.oo, "i": sp.I}
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,11 @@ class Letters:
             return self._unknown(spelled, node)
         if "homogeneous" in self.vocabulary.notes and [flat(sub) for sub in spelled.subs] == ["h"]:
             name, spelled = f"{name}_h", replace(spelled, subs=())
+        steady = [sub for sub in spelled.subs if flat(sub) in STEADY] + [s for s in [spelled.sup] if s and flat(s) in STEADY]
+        if steady and not self.vocabulary.steps and name == "Q":
+            self.reader.assume("the value at stationarity")
+            spelled = replace(spelled, subs=tuple(s for s in spelled.subs if s not in steady),
+                              sup=None if spelled.sup in steady else spelled.sup)  # fmt: skip
         block, when = self._place(spelled, node)
         label = name if block is None else f"{name}_{block}"
         label = f"{label}~" if spelled.accent == "tilde" else label
@@ -156,9 +164,13 @@ class Letters:
 
     def _vector(self, spelled: Spelling, node: tree.Node) -> Quantity:
         letter = self.vocabulary.vectors[spelled.name]
+        if letter == "f" and self._is_index(spelled.sup) and flat(spelled.sup).isdigit():  # type: ignore[arg-type]
+            spelled = replace(spelled, sup=None, rates=min(int(flat(spelled.sup)), 9))  # type: ignore[arg-type]
         if letter == "f" and spelled.rates:
             return qu.letter("f" + "'" * spelled.rates, self.reader.now, closed=False)
         block, when = self._place(spelled, node)
+        if spelled.name in self.reader.later and when == self.reader.now:
+            when = when + 1
         if spelled.accent in ("hat", "tilde", "bar") and letter == "g":
             self.reader.assume("the gradient of a batch read as g")
         elif spelled.accent == "tilde" and letter == "f":
@@ -250,7 +262,12 @@ class Letters:
         allowed = (
             {symbols.step, sp.Symbol("i", integer=True, nonnegative=True)} if self.vocabulary.steps else {t, symbols.past}
         )
-        if when.free_symbols - allowed or (not self.vocabulary.steps and when.is_number and when != 0):
+        if (
+            when.has(sp.I, sp.E)
+            or when.atoms(AppliedUndef)
+            or when.free_symbols - allowed
+            or (not self.vocabulary.steps and when.is_number and when != 0)
+        ):
             raise self.reader.fail(f"the index {flat(script)!r} is no time here", node)
         return when
 
@@ -270,6 +287,8 @@ def base_name(node: tree.Node) -> str | None:
     base = node.base if isinstance(node, tree.Scripted) else node
     base = base.base if isinstance(base, tree.Accented) else base
     base = base.base if isinstance(base, tree.Scripted) else base
+    if isinstance(base, tree.Group) and base.bracket == "{" and len(base.items) == 1:
+        return base_name(base.items[0])
     return base.text if isinstance(base, tree.Name) else None
 
 

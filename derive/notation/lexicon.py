@@ -25,7 +25,7 @@ GREEK = listed(
 )
 _GREEK_LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", GREEK, strict=True))
 
-_OTHER_NAMES = listed("ell partial nabla hbar dagger perp emptyset diag star Re Im Tr square")
+_OTHER_NAMES = listed("bullet ell partial nabla hbar dagger perp emptyset diag star Re Im Tr square")
 NAMES: Mapping[str, str] = MappingProxyType(
     {name: name for name in GREEK + _OTHER_NAMES}
     | {"var" + name: name for name in ("epsilon", "theta", "phi", "rho", "sigma", "kappa", "pi")}
@@ -59,9 +59,9 @@ FUNCTIONS = frozenset(
 
 WORDS: Mapping[str, str] = MappingProxyType(
     {name: name for name in GREEK + listed("diag nabla partial otherwise oo inner norm abs")}
-    | {"Tr": "Tr", "tr": "Tr", "trace": "Tr", "grad": "nabla", "infinity": "oo", "lam": "lambda"}
+    | {"constant": "const", "Tr": "Tr", "tr": "Tr", "trace": "Tr", "grad": "nabla", "infinity": "oo", "lam": "lambda"}
     | {"lr": "eta", "learning_rate": "eta", "weight_decay": "lambda", "momentum": "beta", "dampening": "alpha"}
-    | {name: name for name in ("Var", "Cov", "softmax", "BN", "ReLU")}
+    | {name: name for name in ("Var", "Cov", "softmax", "BN", "ReLU", "Re", "Im", "const")}
 )
 """Words of plain text that are one name; any other word is its letters, multiplied."""
 
@@ -83,6 +83,10 @@ ACCENTS = _by_word({"dot": "dot", "ddot": "ddot", "dddot": "dddot", "tilde": "ti
                     "bar": "bar overline", "check": "check", "breve": "breve", "cancel": "cancel"})  # fmt: skip
 """Macro of one argument -> accent."""
 
+COMBINING = MappingProxyType({"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot", "\u0308": "ddot",
+                              "\u20db": "dddot"})  # fmt: skip
+"""Combining character -> accent on the letter before it."""
+
 IGNORED = frozenset(
     listed(
         "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm quad qquad displaystyle "
@@ -95,9 +99,9 @@ IGNORED = frozenset(
 SYMBOLS = _by_word({
     "TIMES": "cdot times", "ODOT": "odot circ otimes", "PM": "pm mp", "SLASH": "div",
     "EQ": "equiv approx simeq coloneqq triangleq doteq",
-    "REL": "le leq leqslant ge geq geqslant lt gt ne neq ll gg to rightarrow mapsto longmapsto longrightarrow in sim propto "
-           "succ succeq subset",
-    "SEMI": "implies Rightarrow iff Longrightarrow Leftrightarrow wedge land",
+    "REL": "leftarrow gets le leq leqslant ge geq geqslant lt gt ne neq ll gg to rightarrow mapsto longmapsto "
+           "longrightarrow in sim propto succ succeq subset",
+    "SEMI": "implies Rightarrow iff Longrightarrow Longleftrightarrow Leftrightarrow wedge land",
     "LANGLE": "langle", "RANGLE": "rangle", "FRAC": "frac dfrac tfrac cfrac", "SQRT": "sqrt", "BIG": "int oint sum prod lim",
     "LBAR": "lvert lVert", "RBAR": "rvert rVert", "BAR": "vert Vert mid", "DBAR": "|", "COLON": "colon",
     "LPAR": "{ lbrace lbrack lparen", "RPAR": "} rbrace rbrack rparen", "DOTS": "ldots cdots dots dotsb", "PRIME": "prime",
@@ -107,7 +111,8 @@ SYMBOLS = _by_word({
 
 CHARACTERS = _by_word({
     "PLUS": "+", "MINUS": "- − –", "TIMES": "* · × ⋅ ∙", "ODOT": "⊙ ∘", "PM": "± ∓", "SLASH": "/", "CARET": "^",
-    "UNDER": "_", "PRIME": "' ′ ’", "EQ": "= ≈ ≡", "REL": "< > ≤ ≥ ≠ → ∈ ≪ ≫ ↦", "LPAR": "( [", "RPAR": ") ]", "LBRACE": "{",
+    "UNDER": "_", "PRIME": "' ′ ’", "EQ": "= ≈ ≡", "REL": "← < > ≤ ≥ ≠ → ∈ ≪ ≫ ↦",
+    "LPAR": "( [", "RPAR": ") ]", "LBRACE": "{",
     "RBRACE": "}", "LANGLE": "⟨ 〈", "RANGLE": "⟩ 〉", "COMMA": ",", "SEMI": ";", "BAR": "| ∣", "DBAR": "‖ ∥", "SQRT": "√",
     "BIG": "∫ ∑ ∏", "DOTS": "… ⋯", "AMP": "&", "COLON": ":",
 })  # fmt: skip

@@ -37,16 +37,44 @@ class Operators:
         node = factors[i]
         after = factors[i + 1] if i + 1 < len(factors) and signs[i + 1] == " " else None
         name = base_name(node)
+        if (
+            name == "E"
+            and isinstance(after, tree.Group)
+            and "expectation" in self.vocabulary.notes
+            and len(after.items) == 1
+        ):
+            self.reader.assume(self.vocabulary.notes["expectation"])
+            return self.reader.read(after), 2
+        if self._is_a_name(node, after):
+            return sp.Symbol(f"{name}(…)"), 2
         if after is not None and name in _TAKERS:
             taken = getattr(self, f"_take_{_TAKERS[name]}")(node, factors, signs, i)
             if taken is not None:
                 return taken
+        if name in self.vocabulary.trees and isinstance(after, tree.Group):
+            coefficient = coefficient_of(after)
+            if coefficient is not None:
+                return coefficient, 2
         if after is not None and self._takes_argument(node, name, after):
             applied = self._applied(node, after)
             last = i + 2 == len(factors)
             if applied is not None and not (last and name == "H" and self._is_vector(after)):
                 return applied, 2
         return self.reader.read(node), 1
+
+    def _is_a_name(self, node: tree.Node, after: tree.Node | None) -> bool:
+        """f(x) for the expression that a claim is held against: a letter of no meaning before letters of the expression."""
+        known = self.vocabulary
+        if (
+            not isinstance(node, tree.Name)
+            or not known.named
+            or not isinstance(after, tree.Group)
+            or node.text in known.named
+        ):
+            return False
+        if node.text in {*known.functions, *known.vectors, *known.matrices} - {"L"}:
+            return False
+        return after.bracket == "(" and all(isinstance(item, tree.Name) and item.text in known.named for item in after.items)
 
     def _takes_argument(self, node: tree.Node, name: str | None, after: tree.Node) -> bool:
         known = {*self.vocabulary.functions, *self.vocabulary.vectors, *self.vocabulary.matrices}
@@ -64,6 +92,8 @@ class Operators:
     def _applied(self, node: tree.Node, after: tree.Node) -> Quantity | None:
         group = after.base if isinstance(after, tree.Scripted) else after
         assert isinstance(group, tree.Group)
+        if base_name(node) == "L" and self._holds_the_unknowns(group):
+            return self.reader.read(node)
         if len(group.items) != 1:
             if self.vocabulary.coordinates:
                 return self.reader.read(node)
@@ -71,12 +101,21 @@ class Operators:
         argument = self.reader.tried(group.items[0])
         when, block = self._argument_time(argument)
         if when is None:
+            if base_name(node) in _ELSEWHERE and base_name(node) in self.vocabulary.functions:
+                raise self.reader.fail(
+                    f"{base_name(node)} is taken at another point, which is not covered; write a product with *", node
+                )
             return None
         kept, self.reader.clock = self.reader.clock, None
         value = self.reader.read(node)
         self.reader.clock = kept
         value = self._at(value, when, block)
         return self.reader._raised(value, after) if isinstance(after, tree.Scripted) else value
+
+    def _holds_the_unknowns(self, group: tree.Group) -> bool:
+        """L(x, y): the loss where it is, not at another point."""
+        known = {*self.vocabulary.functions, *self.vocabulary.named}
+        return all(isinstance(item, tree.Name) and item.text in known for item in group.items)
 
     def _argument_time(self, argument: Quantity) -> tuple[sp.Expr | None, str | None]:
         """The time an argument stands for: itself, or that of the parameters in it; None for a factor in brackets."""
@@ -88,8 +127,10 @@ class Operators:
                     raise MeaningError("a function of the parameters is taken at another point, which is not covered")
                 return time, word[0][2:] if qu.is_block(word[0]) else None
             return None, None
-        if not isinstance(argument, sp.Expr):
+        if not isinstance(argument, sp.Expr) or argument.atoms(AppliedUndef):
             return None, None
+        if not self.vocabulary.steps and argument.free_symbols and not argument.free_symbols & {t, symbols.past}:
+            return (argument, None) if _is_duration(argument) else (None, None)
         clocks = {t, symbols.past, symbols.step, sp.Symbol("i", integer=True, nonnegative=True)}
         steady = {symbols.lr, symbols.dampening} if not self.vocabulary.steps else set()
         is_time = argument == 0 or (argument.free_symbols & clocks and not argument.free_symbols - clocks - steady)
@@ -161,6 +202,11 @@ class Operators:
         if not isinstance(node, tree.Scripted) or node.sub is None:
             return None
         order = self._stated_order(node)
+        if self.vocabulary.coordinates and len(flat(node.sub)) > 1:  # ∂_{xxx}
+            symbols_of = [self.reader.read(tree.Name(letter, at=node.at)) for letter in flat(node.sub)]
+            if len(set(symbols_of)) != 1 or order != 1:
+                raise self.reader.fail("expected one variable to differentiate in, as in \\partial_{xx}", node)
+            return Differential({len(symbols_of): sp.S.One}, symbols_of[0]), 1
         variable = self.reader.read(node.sub)
         if isinstance(variable, Linear):
             ((word, _),) = variable.terms
@@ -195,6 +241,8 @@ class Operators:
 
     def _take_differential(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
         name = base_name(factors[i + 1])
+        if "d" in self.vocabulary.scalars and f"d{name}" not in self.vocabulary.scalars and name not in ("t", "W"):
+            return None  # a number called d
         if isinstance(node, tree.Scripted) or (name == "W" and "W" not in self.vocabulary.functions):
             return (qu.letter("dW"), 2) if name == "W" else None
         if f"d{name}" in self.vocabulary.scalars:
@@ -211,8 +259,12 @@ class Operators:
         if f"d{name}" in self.vocabulary.scalars:
             return self._width(name, factors[i + 1]), 2
         value, taken = self.bound(factors, signs, i + 1)
+        if isinstance(value, sp.Expr) and value.atoms(AppliedUndef) and self.vocabulary.steps:
+            if isinstance(node, tree.Scripted):
+                raise self.reader.fail("powers of Δ are not covered; write the values out", node)
+            return value.subs(symbols.step, symbols.step + 1) - value, 1 + taken
         if not isinstance(value, Linear) or not self.vocabulary.steps:
-            raise self.reader.fail("Δ is read on the parameters of a step and on mesh widths", node)
+            raise self.reader.fail("Δ is read on charges, on the parameters of a step, and on mesh widths", node)
         return self._step_of(value), 1 + taken
 
     def _width(self, name: str | None, node: tree.Node) -> Quantity:
@@ -251,6 +303,13 @@ class Operators:
         norm = tree.Bars(group.items[0], at=node.at)
         return self.reader.read(tree.Scripted(norm, None, power, primes, at=node.at)), 2
 
+    def _take_part(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
+        """Re z and Im z."""
+        value, taken = self.bound(factors, signs, i + 1)
+        if not isinstance(value, sp.Expr) or isinstance(node, tree.Scripted):
+            raise self.reader.fail("expected a number after Re or Im", node)
+        return (sp.re if base_name(node) == "Re" else sp.im)(value, evaluate=False), 1 + taken
+
     def _take_landau(self, node: tree.Node, factors: Sequence[tree.Node], signs: Sequence[str], i: int):
         group = factors[i + 1]
         if not isinstance(group, tree.Group) or len(group.items) != 1:
@@ -288,11 +347,39 @@ class Operators:
         return rate if clock is None else self._at(rate, clock, None)
 
 
+_ELSEWHERE = frozenset({"L", "f"})
+"""Functions that a bracket is never a factor of."""
+
 _TAKERS = {
     "nabla": "gradient", "partial": "partial", "Tr": "trace", "d": "differential", "Delta": "change", "inner": "inner",
     "norm": "norm", "abs": "norm", "O": "landau", "o": "landau",
+    "Re": "part", "Im": "part",
 }  # fmt: skip
 """Letter -> which method takes what follows it."""
+
+
+def coefficient_of(group: tree.Group) -> sp.Symbol | None:
+    """b(τ) as a symbol with the tree in its name: ``t`` or ``τ`` is one vertex, ``[…]`` is hung on a root."""
+
+    def spelled(node: tree.Node) -> str | None:
+        if isinstance(node, tree.Name):
+            return "t" if node.text in ("t", "tau", "bullet") else None
+        if not isinstance(node, tree.Group) or node.bracket != "[":
+            return None
+        inside = [spelled(item) for item in node.items]
+        return None if None in inside else f"[{','.join(map(str, inside))}]"
+
+    text = spelled(group.items[0]) if len(group.items) == 1 else None
+    return None if text is None else sp.Symbol(f"coefficient {text}")
+
+
+def _is_duration(expr: sp.Expr) -> bool:
+    """Whether an expression counts time, as 1/λ and nη do, and 1 − ηλ does not."""
+    unit = sp.Symbol("unit", positive=True)
+    times, rates = (symbols.lr, symbols.step_size), (
+        symbols.weight_decay, symbols.rate, symbols.damping_rate, symbols.frequency)  # fmt: skip
+    scaled = expr.subs({**{s: unit * s for s in times}, **{s: s / unit for s in rates}}, simultaneous=True)
+    return bool(scaled.has(unit)) and sp.expand(scaled - unit * expr) == 0
 
 
 def is_d(node: tree.Node) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import comb, prod
+
 import sympy as sp
 
 from derive.notation import quantities as qu
@@ -117,6 +119,26 @@ def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
     if base.is_Pow and base.exp == sp.S.Half and exponent == 2:
         return base.base
     return sp.Pow(base, exponent)
+
+
+MAX_EXPANDED = 3000
+
+
+def expanded_size(expr: sp.Expr) -> int:
+    """At most how many terms it has when multiplied out, counted without doing it.
+
+    >>> a, b = sp.symbols("a b")
+    >>> expanded_size((a + b) ** 3 * (a - b))
+    8
+    """
+    if expr.is_Add:
+        return sum(expanded_size(arg) for arg in expr.args)
+    if expr.is_Mul:
+        return prod(expanded_size(arg) for arg in expr.args)
+    if expr.is_Pow and expr.exp.is_Integer:
+        inside, power = expanded_size(expr.base), abs(int(expr.exp))
+        return comb(power + inside - 1, inside - 1) if power * inside < 10**5 else 10**9
+    return max((expanded_size(arg) for arg in expr.args if isinstance(arg, sp.Expr)), default=1)
 
 
 def height(expr: sp.Expr) -> int:

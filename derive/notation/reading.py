@@ -15,20 +15,22 @@ from sympy.core.function import AppliedUndef
 
 from derive.notation import quantities as qu
 from derive.notation import tree
+from derive.notation.accumulation import Accumulations
 from derive.notation.letters import Letters
 from derive.notation.lexicon import listed
-from derive.notation.operators import Operators, derivatives_joined, is_d
+from derive.notation.operators import Operators, derivatives_joined
 from derive.notation.products import added, evaluated, folded, multiply, raised, transposed
 from derive.notation.quantities import Differential, Landau, Linear, MeaningError, Quantity
 from derive.notation.tokens import FormulaError
 from derive.notation.vocabulary import Vocabulary
 from derive.regimes import condition
-from derive.symbols import past
 
 MAX_NODES = 6000
 
 _ARCS = {"sin": "asin", "cos": "acos", "tan": "atan", "sinh": "asinh", "cosh": "acosh", "tanh": "atanh"}
 INVERSE = {name: getattr(sp, inverse) for name, inverse in _ARCS.items()}
+EUCLIDEAN = frozenset({"2", "F", "fro", "Fro"})
+"""Index of a norm that is the root of a sum of squares."""
 FUNCTIONS: dict[str, Callable[..., sp.Expr]] = {
     name: getattr(sp, name) for name in listed("exp log sin cos tan sinh cosh tanh coth cot sec csc sech csch erf")
 }
@@ -47,6 +49,8 @@ class Reader:
         The formula, for messages, and what its letters mean.
     branch, sign
         Which row of cases is read, and which sign of ±.
+    later
+        Letters that were assigned in a statement before, v ← …, and stand for the next step.
     """
 
     text: str
@@ -60,6 +64,7 @@ class Reader:
     clock: sp.Expr | None = None
     continued: bool = False
     summed: str = ""
+    later: frozenset[str] = frozenset()
 
     @property
     def now(self) -> sp.Expr:
@@ -187,12 +192,34 @@ class Reader:
         i = 0
         while i < len(factors):
             if isinstance(factors[i], tree.Big):
-                value, taken = self._large(factors, signs, i), len(factors) - i
+                value, taken = Accumulations(self).over(factors, signs, i), len(factors) - i
             else:
                 value, taken = Operators(self).bound(factors, signs, i)
+                value, taken = self._at_its_time(value, taken, factors, signs, i)
             values.append(self._inverted(value, factors[i]) if signs[i] == "/" else value)
             i += taken
         return folded(values)
+
+    def _at_its_time(
+        self, value: Quantity, taken: int, factors: Sequence[tree.Node], signs: Sequence[str], i: int
+    ) -> tuple[Quantity, int]:
+        """(…)(t), |θ|²(0) and ⟨θ, 1⟩(t): a time in brackets behind what moves is where it is taken, not a factor."""
+        node = factors[i]
+        base = node.base if isinstance(node, tree.Scripted) else node
+        group = factors[i + taken] if i + taken < len(factors) and signs[i + taken] == " " else None
+        if not isinstance(group, tree.Group) or group.bracket != "(" or len(group.items) != 1:
+            return value, taken
+        (item,) = group.items
+        if isinstance(base, tree.Name | tree.Accented) and isinstance(value, sp.Symbol) and isinstance(item, tree.Name):
+            raise self.fail(f"{value} is a number here, without argument; write a product as {value} * {item.text}", node)
+        moving = isinstance(base, tree.Group | tree.Bars | tree.Angle | tree.Number) and _moves(value, self.now)
+        if not moving or not isinstance(item, tree.Name | tree.Number):
+            return value, taken
+        when: Any = self.tried(item)
+        if not isinstance(when, sp.Expr) or not (when == 0 or isinstance(when, sp.Symbol)):
+            return value, taken
+        placed = value.at(when) if isinstance(value, Linear) else evaluated(value, self.now, when)
+        return placed, taken + 1
 
     def _inverted(self, value: Quantity, node: tree.Node) -> sp.Expr:
         if not isinstance(value, sp.Expr):
@@ -260,9 +287,11 @@ class Reader:
             and isinstance(value, Linear)
         ):
             return self._homogeneous(value, power)
-        if sub is not None and not (isinstance(sub, tree.Number) and sub.text == "2"):
+        if sub is not None and not (isinstance(sub, tree.Name | tree.Number) and sub.text in EUCLIDEAN):
             raise self.fail("a norm other than the Euclidean has no meaning here", sub)
         exponent = sp.S.One if power is None else self.scalar(power)
+        if isinstance(value, sp.Expr) and value.has(sp.I):
+            return raised(sp.Abs(value, evaluate=False), exponent)
         if isinstance(value, sp.Expr):
             return raised(sp.sqrt(raised(value, sp.Integer(2))) if exponent % 2 else value, exponent)
         if isinstance(value, Linear) and value.closed:
@@ -293,83 +322,8 @@ class Reader:
             raise self.fail("expected a vector in the inner product", node)
         return value
 
-    # --- large operators ---
-
     def _big(self, node: tree.Big) -> Quantity:
-        return self._large([node], [" "], 0)
-
-    def _large(self, factors: Sequence[tree.Node], signs: Sequence[str], i: int) -> Quantity:
-        head = factors[i]
-        assert isinstance(head, tree.Big)
-        rest, kept = list(factors[i + 1 :]), list(signs[i + 1 :])
-        if head.kind == "int":
-            return self._integral(head, rest, kept)
-        if head.kind == "sum":
-            return self._sum(head, rest, kept)
-        raise self.fail(f"{head.kind} has no meaning here", head)
-
-    def _integral(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
-        at = next((j for j in range(len(rest) - 1) if is_d(rest[j]) and isinstance(rest[j + 1], tree.Name)), None)
-        if at is None or head.lower is None or head.upper is None:
-            raise self.fail("expected an integral with limits and its differential, as in \\int_0^t … d\\tau", head)
-        variable = rest[at + 1]
-        assert isinstance(variable, tree.Name)
-        inside, outside = rest[:at], rest[at + 2 :]
-        if not inside:
-            inside, outside = outside, []
-        lower, upper = self.scalar(head.lower), self.scalar(head.upper)
-        body = self._bound_body(inside, signs, variable.text, past, head)
-        value = sp.Integral(body, (past, lower, upper))
-        if not outside:
-            return value
-        return multiply(value, self._factors(outside, [" ", *signs[len(rest) - len(outside) + 1 :]]))
-
-    def _sum(self, head: tree.Big, rest: list[tree.Node], signs: list[str]) -> Quantity:
-        lower = head.lower
-        if isinstance(lower, tree.Name):
-            return self._over_parameters(lower.text, rest, signs, head)
-        if not (isinstance(lower, tree.Relation) and isinstance(lower.sides[0], tree.Name)):
-            raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
-        if lower.signs[1] in ("in", "∈") and head.upper is None:
-            return self._over_parameters(lower.sides[0].text, rest, signs, head)
-        start, stop = self._limits(lower, head)
-        index = sp.Symbol("i", integer=True, nonnegative=True)
-        body = self._bound_body(rest, signs, lower.sides[0].text, index, head)
-        return sp.Sum(body, (index, start, stop))
-
-    def _limits(self, lower: tree.Relation, head: tree.Big) -> tuple[sp.Expr, sp.Expr]:
-        if head.upper is None and lower.signs[1] in ("<", "lt"):
-            return sp.S.Zero, self.scalar(lower.sides[1]) - 1
-        if head.upper is None or lower.signs[1] != "=":
-            raise self.fail("expected a sum with limits, as in \\sum_{i=0}^{n-1}", head)
-        return self.scalar(lower.sides[1]), self.scalar(head.upper)
-
-    def _over_parameters(self, index: str, rest: list[tree.Node], signs: list[str], head: tree.Node) -> sp.Expr:
-        """Σ_i θ_i as ⟨θ, 1⟩ and Σ_i θ_i² as |θ|²."""
-        kept, self.summed = self.summed, index
-        value: Any = self._factors(rest, [" ", *signs[1:]]) if rest else sp.S.Zero
-        self.summed = kept
-        total: Any = qu.pair(value, Letters(self).ones(None)) if isinstance(value, Linear) and value.closed else value
-        if not isinstance(total, sp.Expr) or not total.atoms(AppliedUndef):
-            raise self.fail(f"expected a sum over the parameters, as in \\sum_{index} \\theta_{index}", head)
-        self.assume(f"the sum over {index} read as one over all parameters of the block")
-        return total
-
-    def _bound_body(
-        self, nodes: list[tree.Node], signs: list[str], name: str, variable: sp.Symbol, head: tree.Node
-    ) -> sp.Expr:
-        """The body under a large operator, whose bound variable is also the time of letters without argument."""
-        if not nodes:
-            raise self.fail("expected what is integrated or summed", head)
-        kept = self.vocabulary, self.clock
-        self.vocabulary = self.vocabulary.with_scalars({name: variable})
-        self.clock = variable
-        signs = [" ", *signs[1 : len(nodes)]]
-        value = self._factors(nodes, signs)
-        self.vocabulary, self.clock = kept
-        if not isinstance(value, sp.Expr):
-            raise self.fail("expected a scalar to integrate or sum", head)
-        return value
+        return Accumulations(self).over([node], [" "], 0)
 
     # --- cases ---
 
@@ -384,6 +338,12 @@ class Reader:
         else:
             self.conditions.extend(regimes[chosen] or [])
         return self.read(rows[chosen][0])
+
+
+def _moves(value: Quantity, now: sp.Expr) -> bool:
+    if isinstance(value, Linear):
+        return any(time == now for _, time in value.terms)
+    return isinstance(value, sp.Expr) and any(f.args[0] == now for f in value.atoms(AppliedUndef))
 
 
 def _is_letter(node: tree.Node) -> bool:

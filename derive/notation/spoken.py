@@ -36,6 +36,8 @@ def spoken(key: Key, coefficient: sp.Expr) -> sp.Expr:
 def _named(expr: sp.Basic) -> sp.Expr:
     rates = {d: _rate(d) for d in expr.atoms(sp.Derivative) if "." in str(d.expr)}
     expr = expr.xreplace(rates)
+    expr = expr.xreplace({f: sp.Symbol(f.func.__name__) if f.func.__name__ != "1" else sp.S.One
+                          for f in expr.atoms(AppliedUndef) if not f.args})  # fmt: skip
     return expr.xreplace({f: sp.Symbol(_function(f)) for f in expr.atoms(AppliedUndef) if "." in f.func.__name__})
 
 

@@ -7,6 +7,7 @@ decided by what stands before it, so that the grammar is unambiguous.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -51,8 +52,9 @@ _PATTERN = re.compile(
     |(?P<font>\\(?P<face>math[a-z]+|operatorname|boldsymbol|bm|pmb)\*?\s*\{\s*(?:[A-Za-z0-9]+|\\[a-zA-Z]+)\s*\})
     |(?P<macro>\\(?:[a-zA-Z]+|.))
     |(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
+    |(?P<accented>[^\W\d_][\u0302\u0303\u0304\u0307\u0308\u20db]{1,3})
     |(?P<word>[A-Za-z]+(?:_(?:rate|decay)\b)?)
-    |(?P<relation><=|>=|!=|==|:=|->|=>)
+    |(?P<relation><=|\+=|-=|>=|!=|==|:=|->|=>)
     |(?P<power>\*\*)
     |(?P<bars>\|\|)
     |(?P<character>.)""",
@@ -120,6 +122,9 @@ class _Scanner:
                 yield from self._macro(found[1:], at)
             case "number":
                 yield from self._number(found, at, last)
+            case "accented":
+                yield from (Token("ACCENT", lexicon.COMBINING[mark], at) for mark in found[1:])
+                yield from self._read("word" if found[0].isascii() else "character", found[0], at, plain, "ACCENT")
             case "word":
                 yield from self._word(found, at, whole=plain and last == "UNDER")
             case "relation":
@@ -161,7 +166,8 @@ class _Scanner:
         elif inner[0].isdigit():
             yield from self._number(inner, at, "") if inner.isdigit() else self._word(inner, at, whole=True)
         else:
-            yield from self._word(inner, at, whole=inner.isalnum() and not inner.isalpha())
+            rate = inner[0] == "d" and (len(inner) < 3 or inner[1:] in lexicon.WORDS or inner[1:] in self.words)
+            yield from self._word(inner, at, whole=inner.isalnum() and not (rate or len(inner) == 1))
 
     def _macro(self, name: str, at: int) -> Iterator[Token]:
         if name in lexicon.IGNORED:
@@ -212,7 +218,7 @@ class _Scanner:
         elif word[0] == "d" and (word[1:] in lexicon.WORDS or word[1:] in self.words):
             yield Token("NAME", "d", at)
             yield from self._word(word[1:], at + 1, whole=False)
-        elif len(word) > 3:
+        elif len(word) > 3 and not set(word) <= {"x", "y", "t"}:  # u_{xxxx}
             raise FormulaError(f"unknown word {word!r}; write a product of letters with spaces or *", self.text, at)
         else:
             yield from (Token("NAME", letter, at + i) for i, letter in enumerate(word))
@@ -228,8 +234,9 @@ class _Scanner:
         elif letter in lexicon.CHARACTERS:
             kind = lexicon.CHARACTERS[letter]
             yield Token({"left": "LBAR", "right": "RBAR"}.get(side, kind) if kind in ("BAR", "DBAR") else kind, letter, at)
-        elif letter in "\u0307\u0308":
-            raise FormulaError("combining accents are not read; write \\dot or a prime", self.text, at)
+        elif unicodedata.decomposition(letter) and (split := unicodedata.normalize("NFD", letter))[1:] in lexicon.COMBINING:
+            yield Token("ACCENT", lexicon.COMBINING[split[1:]], at)
+            yield from self._word(split[0], at, whole=False) if split[0].isascii() else self._character(split[0], at)
         elif letter != "." or self.text[at + 1 : at + 2].strip(" \\\n\t$&,)}"):  # a full stop ends the sentence
             known = "LaTeX, letters, numbers and + - * / ^ _ ' = < > ( ) |"
             raise FormulaError(f"unexpected character {letter!r}; accepted are {known}", self.text, at)

@@ -6,7 +6,7 @@ Which name is a learning rate and which a vector is decided in :mod:`derive.nota
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 
 @dataclass(frozen=True)
@@ -166,3 +166,16 @@ class EvaluatedAt(Node):
 
     base: Node
     condition: Node
+
+
+def renamed(node: Node, old: Node, new: Node) -> Node:
+    """``node`` with every part that equals ``old`` replaced."""
+    if node == old:
+        return new
+
+    def on(value: object) -> object:
+        if isinstance(value, Node):
+            return renamed(value, old, new)
+        return tuple(map(on, value)) if isinstance(value, tuple) else value
+
+    return replace(node, **{slot.name: on(getattr(node, slot.name)) for slot in fields(node) if slot.name != "at"})

@@ -43,6 +43,10 @@ class Vocabulary:
         Variables of a partial differential equation and its unknown, or none.
     notes
         Name -> the assumption that reading it makes.
+    trees
+        Letters whose value at a rooted tree is a coefficient: b([t]).
+    named
+        Letters of an expression that f(x, y) may be the name of.
     """
 
     scalars: Mapping[str, sp.Expr] = field(default_factory=dict)
@@ -54,6 +58,8 @@ class Vocabulary:
     coordinates: tuple[sp.Expr, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     velocity_is_direction: bool = True
+    trees: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
 
     @property
     def time(self) -> sp.Symbol:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from sympy.core.function import AppliedUndef
 from derive import symbols
 from derive.comparison import Fact
 from derive.discrete_law import DRIVES, C_n, DiscreteLaw, Q_n, discrete_law
+from derive.notation import tree
 from derive.notation.terms import Terms, minus, terms_of
-from derive.notation.vocabulary import training
+from derive.notation.vocabulary import Vocabulary, training
 from derive.references.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
+from derive.references.law_forms import balanced, speaks_of_a_balance
 from derive.references.reference import Claim, Reference, applied, key_of, reference
 from derive.symbols import step as n
 
@@ -38,14 +40,28 @@ def _discrete(against: DiscreteLaw) -> Reference:
     functions = {**base.functions, "b": "b", "w": "w", "o": "o"}
     vectors = {name: letter for name, letter in base.vectors.items() if name != "w"}
     scalars = {name: value for name, value in base.scalars.items() if name not in ("t", "tau")}
+    scalars |= {"z": symbols.shift, "z_+": symbols.shift, "z_-": symbols.shift, "z_±": symbols.shift}
     scalars |= {"k": n, "t": n, "h": against.rule.step_size, "r": 1 - against.rule.lr * against.rule.weight_decay}
     vocabulary = replace(
         base, functions=functions, vectors=vectors, scalars=scalars, velocity_is_direction=not against.rule.nesterov
     )
-    return Reference(f"the discrete law of the {against.symmetry.name} charge", vocabulary, facts, alternatives=others)
+    label = f"the discrete law of the {against.symmetry.name} charge"
+    return Reference(label, vocabulary, facts, alternatives=others, adapted=_with_weights)
+
+
+def _with_weights(vocabulary: Vocabulary, nodes: Sequence[tree.Node]) -> Vocabulary:
+    """w in a norm or an inner product is the weights, not the drive |d_n|²."""
+    normed = [part for node in nodes for part in node.walk() if isinstance(part, tree.Bars | tree.Angle)]
+    if not any(leaf == tree.Name("w") for part in normed for leaf in part.walk()):
+        return vocabulary
+    functions = {name: value for name, value in vocabulary.functions.items() if name != "w"}
+    notes = {**vocabulary.notes, "w": "w read as the parameters θ"}
+    return replace(vocabulary, functions=functions, vectors={**vocabulary.vectors, "w": "theta"}, notes=notes)
 
 
 def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
+    if not claim.functions and symbols.shift in claim.free_symbols:
+        return _characteristic(against, claim)
     if not claim.functions:
         return claim, []
     names = claim.functions
@@ -56,10 +72,66 @@ def _discrete_facts(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fac
     breaking = any(_is_breaking(name) for name in names) or "b" in names
     found = [] if against.transition.shape != (1, 1) else [_unrolled(against, breaking)]
     found += _recurrences(against, breaking)
+    found += _first_steps(against, claim, breaking)
+    blocks = [expand] if expand else []
+    balance = _balance(against, claim, *blocks)
+    if balance is not None:
+        return balance
     if claim.left is None:
         claim = replace(claim, left=sp.Function("Q", real=True)(n)).noted("read as what Q_n equals")
     claim = _aligned(claim.mapped(lambda e: applied(e, expand)))
     return claim, [Fact(f.name, _terms_in(f.terms, expand), f.pivots and _keys_in(f.pivots, expand), f.fixed) for f in found]
+
+
+LARGEST_STEP = 8
+
+
+def _first_steps(against: DiscreteLaw, claim: Claim, breaking: bool) -> list[Fact]:
+    """Q_2, Q_3, … by Q_0 and the drives, where a claim names its steps by numbers."""
+    functions = {f for side in claim.sides if isinstance(side, sp.Expr) for f in side.atoms(AppliedUndef)}
+    if not functions or any(not f.args[0].is_Integer for f in functions):
+        return []
+    last = min(max(int(f.args[0]) for f in functions), LARGEST_STEP)
+    unbroken = {} if breaking else {DRIVES["breaking"]: sp.S.Zero}
+    size = against.transition.shape[0]
+    state, facts = sp.Matrix([_function("Q")(0), sp.S.Zero][:size]), []
+    for k in range(last):
+        first = (against.first_transition, against.first_drive_matrix)
+        A, B = first if k == 0 else (against.transition, against.drive_matrix)
+        drives = sp.Matrix([_at_step(DRIVES[name].subs(unbroken), sp.Integer(k)) for name in against.drives])
+        state = (sp.Matrix(A) * state + sp.Matrix(B) * drives).expand()
+        charge = _function("Q")(k + 1)
+        facts.append(Fact(f"step {k + 1}", terms_of(charge - state[0]), (key_of(charge),), fixed=True))
+    return facts
+
+
+def _balance(against: DiscreteLaw, claim: Claim, expand: dict | None = None) -> tuple[Claim, list[Fact]] | None:
+    """Charge and drive at one step, as in |g|²/|θ|² = 2λ/η − λ²: the recurrence with Q_{n+1} = Q_n."""
+    right = sp.Add(*(P * DRIVES[name] for name, P in against.drive_polynomials.items() if name != "breaking"))
+    steady = _at_step(sp.expand(against.characteristic_polynomial * Q_n - right).subs(symbols.shift, 1), n)
+    steady = applied(steady, expand or {})
+    charges = {f.func.__name__ for f in applied(_at_step(Q_n, n), expand or {}).atoms(AppliedUndef)}
+    drives = {f.func.__name__ for f in steady.atoms(AppliedUndef)} - charges
+    claim = claim.mapped(lambda e: applied(e, expand or {}))
+    return balanced(claim, steady) if speaks_of_a_balance(claim, charges, drives, n) else None
+
+
+def _characteristic(against: DiscreteLaw, claim: Claim) -> tuple[Claim, list[Fact]]:
+    """z² − (1 + β − ηλ)z + β = 0, or the polynomial alone, with z for the shift; z = … for one of its roots."""
+    E = symbols.shift
+    polynomial = against.characteristic_polynomial
+    if claim.left is None:
+        return replace(claim, left=polynomial).noted("read as the characteristic polynomial"), []
+    if claim.left == E and not (isinstance(claim.right, sp.Expr) and claim.right.has(E)):
+        root = polynomial.subs(E, claim.right)
+        return replace(claim, left=root, right=sp.S.Zero).noted("z = … was put into the characteristic polynomial"), []
+    power = sp.Function("z^", real=True)
+
+    def marked(expr: sp.Expr) -> sp.Expr:
+        return sp.Add(*(c * power(k[0]) for k, c in sp.Poly(sp.expand(expr), E).terms()))
+
+    fact = Fact("characteristic polynomial", terms_of(marked(polynomial)))
+    return claim.mapped(marked), [fact]
 
 
 def _is_breaking(name: str) -> bool:
@@ -155,7 +227,7 @@ def _keys_in(keys: tuple, expand: dict) -> tuple:
 def _aligned(claim: Claim) -> Claim:
     """A claim is the same a step later: an unrolled law is brought to Q_n, a recurrence to the step of the fact."""
     functions = set().union(*(side.atoms(AppliedUndef) for side in claim.sides if isinstance(side, sp.Expr)))
-    charges = [f for f in functions if f.func.__name__ == "Q" or f.func.__name__.startswith("theta.")]
+    charges = [f for f in functions if f.func.__name__ in ("Q", "C") or f.func.__name__.startswith("theta.")]
     offsets = [_offset(f) for f in charges if f.args[0].has(n)]
     if not offsets:
         return claim

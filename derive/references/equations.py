@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,10 @@ import sympy as sp
 from derive import inner_product as ip
 from derive import pde_scheme as pde
 from derive import symbols
-from derive.bseries import BSeries, b_series
 from derive.comparison import Fact
 from derive.modified_equation import ModifiedEquation, flow_limit
 from derive.notation import quantities as qu
-from derive.notation.quantities import Linear, MeaningError
+from derive.notation.quantities import Linear
 from derive.notation.terms import Terms, terms_of
 from derive.notation.vocabulary import Vocabulary, training
 from derive.pde_scheme import ModifiedPDE
@@ -23,7 +23,6 @@ from derive.shuffling import EpochLoss, batch_count, own_curvature
 from derive.stochastic import NOISE, StochasticModifiedEquation, batch_size
 from derive.symbols import step as n
 from derive.symbols import time as t
-from derive.trees import RootedTree
 from derive.update_rule import UpdateRule
 
 # --- words ---
@@ -33,8 +32,30 @@ def linear_of(vector: sp.Expr, time: sp.Expr = t) -> Linear:
     """Words of :mod:`derive.inner_product` as words of a claim."""
     terms: dict[tuple[qu.Word, sp.Expr], sp.Expr] = {}
     for word, scalar in ip.words(vector).items() if vector != 0 else ():
-        terms[tuple(str(letter) for letter in ip.word_letters(word)), time] = scalar
-    return Linear(terms)
+        terms[tuple(_piece(str(letter)) for letter in ip.word_letters(word)), time] = scalar
+    return Linear({(_joined(word), when): c for (word, when), c in terms.items()})
+
+
+def _piece(letter: str) -> Any:
+    """``D3L[g, H*g]`` as (T, (g, Hg)); another letter as it is."""
+    found = re.fullmatch(r"D(\d+)L\[(.*)\]", letter)
+    if found is None:
+        return letter
+    inside = re.split(r", (?![^\[]*\])", found[2])
+    head = "T" if found[1] == "3" else f"T{found[1]}"
+    return head, tuple(sorted(_joined(tuple(map(_piece, _factors(text)))) for text in inside))
+
+
+def _factors(text: str) -> list[str]:
+    """``H**2*g`` as its letters."""
+    powers = (re.fullmatch(r"(\w+)\*\*(\d+)", factor) for factor in re.split(r"(?<!\*)\*(?!\*)(?![^\[]*\])", text))
+    plain = re.split(r"(?<!\*)\*(?!\*)(?![^\[]*\])", text)
+    return [letter for p, f in zip(powers, plain, strict=True) for letter in ([p[1]] * int(p[2]) if p else [f])]
+
+
+def _joined(word: tuple) -> qu.Word:
+    """A tensor with what it is applied to is two pieces of a word."""
+    return tuple(piece for part in word for piece in (part if isinstance(part, tuple) else (part,)))
 
 
 THETA_DOT = (("theta'",), t)
@@ -43,7 +64,7 @@ THETA_DOT = (("theta'",), t)
 def _vector_vocabulary(**more: Any) -> Vocabulary:
     base = training()
     vectors = {**base.vectors, "f": "f"} | more.pop("vectors", {})
-    matrices = {**base.matrices} | more.pop("matrices", {})
+    matrices = {**base.matrices, "T": "T"} | more.pop("matrices", {})
     functions = {"L": "L"}
     scalars = {**base.scalars, "D": symbols.derivative, **more.pop("scalars", {})}
     return replace(base, vectors=vectors, matrices=matrices, functions=functions, scalars=scalars, **more)
@@ -52,9 +73,14 @@ def _vector_vocabulary(**more: Any) -> Vocabulary:
 MODIFIED = sp.Function("L~", real=True)(t)
 
 
-def _losses_named(claim: Claim, field: Linear, speed: sp.Expr) -> tuple[Claim, list[Fact]] | None:
+def losses_named(claim: Claim, field: Linear, speed: sp.Expr) -> tuple[Claim, list[Fact]] | None:
     """L̃ = L + …, or its right side alone, with θ' = −∇L̃."""
     left, right = claim.left, claim.right
+    if isinstance(left, sp.Expr) and isinstance(right, sp.Expr) and left != MODIFIED:
+        moved = sp.expand(left - right)
+        if moved.coeff(MODIFIED) == 1 and not (moved - MODIFIED).has(MODIFIED):
+            left, right = MODIFIED, MODIFIED - moved
+            claim = replace(claim, left=left, right=right)
     if not isinstance(right, sp.Expr) or not (left is None or left == MODIFIED):
         return None
     scalars = _loss_of(field.scaled(-1 / speed))
@@ -96,7 +122,7 @@ def _modified(against: ModifiedEquation) -> Reference:
     field = linear_of(against.field)
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
-        named = _losses_named(claim, field, against.time_coefficients[0]) if len(against.time_coefficients) == 1 else None
+        named = losses_named(claim, field, against.time_coefficients[0]) if len(against.time_coefficients) == 1 else None
         return named or (_without_instant(claim), [_field_fact(field, against.time_coefficients)])
 
     def others() -> list[tuple[str, Reference]]:
@@ -134,7 +160,7 @@ def _epoch(against: EpochLoss) -> Reference:
         scalars = [side for side in claim.sides if isinstance(side, sp.Expr)]
         sums = {s: _mean_square(s, m) for side in scalars for s in side.atoms(sp.Sum)}
         claim = claim.mapped(lambda e: e.xreplace(sums))
-        named = _losses_named(claim, linear_of(against.field), sp.S.One)
+        named = losses_named(claim, linear_of(against.field), sp.S.One)
         return named or (_without_instant(claim), [_field_fact(linear_of(against.field), (sp.S.One,))])
 
     def others() -> list[tuple[str, Reference]]:
@@ -172,7 +198,7 @@ def _rule(against: UpdateRule) -> Reference:
         return reference(flow_limit(against))
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
-        return _stepwise(claim), _rule_facts(against)
+        return stepwise(claim), _rule_facts(against)
 
     def others() -> list[tuple[str, Reference]]:
         if against.gradient_gain == 1:
@@ -192,7 +218,7 @@ def _rule(against: UpdateRule) -> Reference:
     return Reference("the update rule", vocabulary, facts, alternatives=others)
 
 
-def _stepwise(claim: Claim) -> Claim:
+def stepwise(claim: Claim) -> Claim:
     """Shifts carried out, and the latest step called n + 1."""
 
     def on(side: Any) -> Any:
@@ -268,82 +294,6 @@ def _eliminated(rule: UpdateRule) -> Fact:
         for j, part in _powers_of_shift(c):
             found = found.plus(Linear({(word, time + j): part}))
     return _step_to("theta", n + 1, "recurrence of θ", found)
-
-
-# --- B-series ---
-
-
-@reference.register
-def _series(against: BSeries) -> Reference:
-    h = sp.Symbol("h", positive=True)
-
-    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
-        descent = "f" not in {letter.rstrip("'") for letter in claim.letters}
-        claim = _tree_claim(claim.mapped(lambda e: e.subs(symbols.lr, h)))
-        terms = {}
-        for tree, c in against.items():
-            power = h ** (tree.order if against.is_map else tree.order - 1)
-            sign = (-1) ** tree.order if descent else 1
-            terms[(_word_of(tree, descent), t)] = power * c * sign / tree.symmetry
-        terms = {key: c for key, c in terms.items() if c != 0}
-        if against.is_map:
-            terms[(("theta",), t)] = sp.S.One
-        marker = (("theta'",), t)
-        if claim.left is None and isinstance(claim.right, Linear):
-            claim = replace(claim, left=Linear({marker: sp.S.One}))
-        if isinstance(claim.right, sp.Expr) and claim.left in (None, MODIFIED):
-            down = qu.gradient(claim.right).scaled(-sp.S.One)
-            claim = replace(claim, left=Linear({marker: sp.S.One}), right=down).noted(
-                "a loss read by its gradient, θ' = −∇L̃"
-            )
-        return claim, [Fact("B-series", {marker: sp.S.One} | {key: -c for key, c in terms.items()}, (marker,), fixed=True)]
-
-    names = {s.name: s for c in against.values() for s in c.free_symbols}
-    vectors = {"f": "f", "g": "g", "theta": "theta", "y": "theta", "x": "theta"}
-    scalars = {"h": h, "eta": h, "t": t, "tau": symbols.past, **names}
-    notes = {"y": "y read as the unknown θ"}
-    vocabulary = Vocabulary(scalars, {"L": "L"}, vectors, {"H": "H", "T": "T", "I": "I"}, notes=notes)
-    return Reference(f"the B-series of a {'map' if against.is_map else 'field'} to order {against.order}", vocabulary, facts,
-                     small=h, alternatives=lambda: _other_series(against))  # fmt: skip
-
-
-def _other_series(against: BSeries) -> list[tuple[str, Reference]]:
-    """Momentum's slow flow has a twin with other constants: the memoryless iteration θ − η/(1−β) g."""
-    from derive.runge_kutta import runge_kutta
-
-    speed = against["t"]
-    if against.is_map or speed == 1:
-        return []
-    euler = runge_kutta("euler").modified_equation(against.order)
-    memoryless = b_series({tree: c * speed**tree.order for tree, c in euler.items()}, against.order, is_map=False)
-    note = "it is that of the memoryless iteration θ − η/(1−β) g, not the slow flow of momentum"
-    return [(note, reference(memoryless))]
-
-
-def _word_of(tree: RootedTree, descent: bool) -> qu.Word:
-    """The elementary differential of a tree: f'f, f''(f, f) – or, of f = −∇L and without signs, Hg, T[g, g]."""
-    leaf, one, many = ("g", "H", "T") if descent else ("f", "f'", "f''")
-    children = [_word_of(child, descent) for child in tree.children]
-    if not children:
-        return (leaf,)
-    if len(children) == 1:
-        return (one, *children[0])
-    head = many if len(children) == 2 else (many + "'" * (len(children) - 2) if not descent else f"T{len(children) + 1}")
-    return (head, tuple(sorted(children)))
-
-
-def _tree_claim(claim: Claim) -> Claim:
-    """Words of one kind: f'·f has its letters in one word, in whatever way it was put together."""
-
-    def whole(word: qu.Word, time: sp.Expr) -> tuple[qu.Word, sp.Expr]:
-        return tuple(word), time
-
-    def on(side: Any) -> Any:
-        if isinstance(side, Linear) and not side.closed:
-            raise MeaningError("a derivative of f waits for what it is applied to")
-        return side.mapped(whole) if isinstance(side, Linear) else side
-
-    return replace(claim, left=None if claim.left is None else on(claim.left), right=on(claim.right))
 
 
 # --- finite differences ---

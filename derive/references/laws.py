@@ -5,7 +5,7 @@ A claim may speak of Q, q(t) and k(t), or of the norms and sums they stand for: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,15 +17,17 @@ from derive import symbols
 from derive.comparison import Fact
 from derive.law import Law, law
 from derive.notation import quantities as qu
+from derive.notation import tree
 from derive.notation.terms import minus, terms_of
 from derive.notation.vocabulary import Vocabulary, training
+from derive.references import law_forms as forms
 from derive.references.charge_blocks import blocks_of, in_blocks, speaks_of_blocks
-from derive.references.reference import Claim, Reference, applied, fact_of, key_of, reference
-from derive.solution import Solution, solve
-from derive.stochastic import ItoLaw, batch_size, noise_form
+from derive.references.reference import Claim, ClaimError, Reference, applied, fact_of, key_of, reference
+from derive.solution import Solution, Start, solve
+from derive.stochastic import batch_size
 from derive.symbols import time as t
 from derive.symmetry import Symmetry
-from derive.update_rule import UpdateRule
+from derive.update_rule import UnsupportedError, UpdateRule
 
 _DIVIDED = "the equation being divided by what stands before its highest derivative"
 RATES = (symbols.rate, symbols.damping_rate, symbols.frequency)
@@ -43,18 +45,26 @@ def _vocabulary(symmetry: Symmetry, step_size: sp.Expr) -> Vocabulary:
              "f": f"f read as the drive, {_DIVIDED}", "G": f"G read as the Green's function, {_DIVIDED}",
              "h": "h read as the time that a step takes, η(1−α)"}  # fmt: skip
     scalars = {**base.scalars, **names, "S": batch_size, "D": symbols.derivative}
+    scalars |= {"n": symbols.step}
+    scalars |= {"s": symbols.derivative}
     return replace(base, scalars=scalars, functions=functions, matrices=matrices, notes=notes)
+
+
+@cache
+def _solve(of: Law, start: Start) -> Solution:
+    """Solved once for all claims."""
+    return solve(of, start=start)
 
 
 @reference.register
 def _law(against: Law) -> Reference:
-    return _law_reference(against, lambda general: solve(against, start="free" if general else "rest"))
+    return _law_reference(against, lambda general: _solve(against, "free" if general else "rest"))
 
 
 @reference.register
 def _solution(against: Solution) -> Reference:
     def solved(general: bool) -> Solution:
-        return solve(against.law, start="free") if general else against
+        return _solve(against.law, "free") if general else against
 
     return _law_reference(against.law, solved, label="the solution of the ")
 
@@ -65,8 +75,25 @@ def _law_reference(against: Law, solved: Callable[[bool], Solution], label: str 
 
     label += f"law of the {against.symmetry.name} charge, {against.form}, order {against.order}"
     return Reference(
-        label, _vocabulary(against.symmetry, against.rule.step_size), facts, alternatives=lambda: _other_laws(against)
+        label,
+        _vocabulary(against.symmetry, against.rule.step_size),
+        facts,
+        alternatives=lambda: _other_laws(against),
+        adapted=_with_times,
     )
+
+
+def _with_times(vocabulary: Vocabulary, nodes: Sequence[tree.Node]) -> Vocabulary:
+    """s as a time before t where it is used as one, in Q(s) or t − s, rather than as a root in e^{st}."""
+    s, now = tree.Name("s"), tree.Name("t")
+    parts = [part for node in nodes for part in node.walk()]
+    used = any(isinstance(p, tree.Group) and p.items == (s,) for p in parts) or any(
+        isinstance(p, tree.Total) and {s, now} <= set(p.terms) for p in parts)  # fmt: skip
+    vocabulary = vocabulary.with_scalars({"s": symbols.past}) if used else vocabulary
+    roots: dict[str, sp.Expr] = dict.fromkeys(
+        ("s_+", "s_-", "s_±"), symbols.derivative
+    )  # beside a claim they may be defined
+    return vocabulary.with_scalars(roots) if len(nodes) == 1 else vocabulary
 
 
 def _other_laws(against: Law) -> list[tuple[str, Reference]]:
@@ -96,30 +123,90 @@ def _derived(symmetry: Symmetry, rule: UpdateRule, options: tuple[tuple[str, Any
 
 
 def _law_facts(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> tuple[Claim, list[Fact]]:
-    claim = _invariant(against.symmetry, claim)
+    claim = invariant(against.symmetry, claim)
     in_rates = bool(claim.free_symbols & set(RATES)) and not claim.free_symbols & HYPER
-    solution = solved(_has_initial_rate(claim))
+    solution = _solution_for(against, solved, claim)
+    if solution is None:
+        return _unsolved(against, claim)
     claim = claim.mapped(lambda e: applied(e, _named_functions(against, solution, in_rates)))
     if claim.left == _homogeneous(t):
         return claim, [_homogeneous_fact(solution, in_rates, in_blocks(against.symmetry) if speaks_of_blocks(claim) else {})]
     parts = {"Q_h": lambda when: _started(solution.homogeneous_form if in_rates else solution.homogeneous).subs(t, when)}
     claim = claim.mapped(lambda e: applied(e, parts))
+    if symbols.derivative in claim.free_symbols and not claim.functions:
+        equation = forms.in_symbols(_equation(against, solution, in_rates))
+        claim = claim if in_rates else _with_values(claim, solution)
+        return forms.characteristic(claim, equation.coeff(symbols.charge(t)))
     if not claim.functions & _charges(against.symmetry):
         named = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
         return _with_values(claim, solution).mapped(lambda e: applied(e, named)), []
     if not in_rates:
         claim = _with_values(claim, solution)
+    special = _special_form(against, solution, in_rates, claim)
+    if special is not None:
+        return special
     claim = _without_integral_equation(claim)
     if claim.rates == 0:
         claim = _solved_for_charge(_squared(claim), against.symmetry)
     expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
     claim = claim.mapped(lambda e: applied(e, expand))
     if claim.rates == 0:
+        _expect_solution(claim, charges=_charges(against.symmetry))
         return claim, _solution_facts(solution, in_rates, expand)
     fact = _equation_fact(against, solution, in_rates, expand)
     if claim.rates > 1 + against.is_oscillator:
         return claim, [fact, _differentiated(fact)]
     return claim, [fact]
+
+
+def _solution_for(against: Law, solved: Callable[[bool], Solution], claim: Claim) -> Solution | None:
+    """The solution with which a claim is read; None for a law of third order or more."""
+    try:
+        return solved(_has_initial_rate(claim))
+    except UnsupportedError:
+        return None
+
+
+def _unsolved(against: Law, claim: Claim) -> tuple[Claim, list[Fact]]:
+    """A law beyond second order: its equation alone, since its fast roots are no motion of the charge."""
+    if claim.rates == 0 and not forms.is_symbolic(claim, against.equation.lhs):
+        raise ClaimError(f"claim: expected the equation of the law, with Q'; to order {against.order} it has no solution")
+    expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+    claim = claim.mapped(lambda e: applied(e, expand))
+    equation = applied(against.equation.lhs - against.equation.rhs, expand)
+    if forms.is_symbolic(claim, equation):
+        return forms.symbolic_claim(claim, equation)
+    order = max(d.derivative_count for d in equation.atoms(sp.Derivative))
+    highest = [key_of(f.diff(t, k)) for k in range(order, 0, -1)
+               for f in sorted(applied(symbols.charge(t), expand).atoms(AppliedUndef), key=str)]  # fmt: skip
+    return claim, [fact_of("law", terms_of(equation), *highest)]
+
+
+def _special_form(against: Law, solution: Solution, in_rates: bool, claim: Claim) -> tuple[Claim, list[Fact]] | None:
+    """The forms of :mod:`derive.references.law_forms`; None for an equation or a solution."""
+    expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
+    charges = _charges(against.symmetry)
+    curve = _started(solution.formula if in_rates else solution.expr)
+    initial_rates = {name for name in claim.functions & charges if name.endswith("'")}
+    if forms.speaks_of_the_start(claim, charges) and initial_rates:
+        claim, (fact,) = forms.at_the_start(claim, _initial_rate(against, solution))
+        terms = terms_of(sp.Add(*(c * applied(sp.Mul(*(a**e for a, e in key)), expand) for key, c in fact.terms.items())))
+        return claim.mapped(lambda e: applied(e, expand)), [Fact(fact.name, terms)]
+    if (claim.rates == 0 and forms.is_composite(claim, {"Q"})) or forms.is_a_differentiated_solution(claim):
+        return forms.put_in(claim, curve), []
+    equation = applied(_equation(against, solution, in_rates), expand)
+    claim = claim.mapped(lambda e: applied(e, expand))
+    if forms.is_symbolic(claim, equation):
+        return forms.symbolic_claim(claim, equation)
+    drives = {f.func.__name__ for f in equation.atoms(AppliedUndef)} - charges
+    return forms.balanced(claim, equation) if forms.speaks_of_a_balance(claim, charges, drives) else None
+
+
+def _initial_rate(against: Law, solution: Solution) -> sp.Expr:
+    """Q'(0) as an oscillator is started, or as a relaxation has it by its law."""
+    if against.is_oscillator:
+        return _started(solution.initial_rate)
+    return ((against.drive - against.stiffness * symbols.charge(t)) / against.damping).subs(t, 0)
 
 
 _homogeneous = sp.Function("Q_h", real=True)
@@ -150,7 +237,7 @@ def _homogeneous_fact(solution: Solution, in_rates: bool, expand: dict) -> Fact:
     return fact_of("homogeneous solution", terms, key_of(_homogeneous(t)), fixed=True)
 
 
-def _invariant(symmetry: Symmetry, claim: Claim) -> Claim:
+def invariant(symmetry: Symmetry, claim: Claim) -> Claim:
     """⟨g, θ_A⟩ is 0 where one block carries the symmetry."""
     blocks = blocks_of(symmetry)
     last = "theta" if symmetry.degree == 2 else "one"
@@ -167,7 +254,8 @@ def _invariant(symmetry: Symmetry, claim: Claim) -> Claim:
 def _with_values(claim: Claim, solution: Solution) -> Claim:
     """γ, ω and κ replaced by what they are in the hyper-parameters."""
     rates = {symbol: sp.powsimp(value) for symbol, value in solution.rates}
-    if claim.free_symbols & set(rates):
+    conditions = (*claim.conditions, *(c for row in claim.excluded for c in row))
+    if (claim.free_symbols | set().union(*(a.free_symbols | b.free_symbols for a, _, b in conditions))) & set(rates):
         return claim.mapped(lambda e: e.xreplace(rates))
     return claim
 
@@ -189,10 +277,11 @@ def _without_integral_equation(claim: Claim) -> Claim:
     charges = {"Q"} | {
         name for name in claim.functions if name.startswith("theta.") and name.split(".")[-1] in ("theta", "one")
     }
-    if not any(f.func.__name__ in charges for integral in integrals for f in integral.atoms(AppliedUndef)):
+    integrals = {i for i in integrals if any(f.func.__name__ in charges for f in i.atoms(AppliedUndef))}
+    if not integrals or claim.rates:
         return claim
-    if claim.rates:
-        return claim
+    if any(i.args[1][2] != t for i in integrals):  # type: ignore[index]
+        raise ClaimError("claim: an integral of the charge is read from 0 to t; write Q(t) = … for other claims")
     return claim.mapped(lambda e: sp.expand(e.diff(t)), "the integral equation was differentiated in t")
 
 
@@ -225,6 +314,22 @@ def _solved_for_charge(claim: Claim, symmetry: Symmetry) -> Claim:
     return replace(claim, right=started).noted("the charge without argument on the right read as its initial value")
 
 
+def _expect_solution(claim: Claim, charges: set[str]) -> None:
+    """Refuse what is neither solved for the charge nor says how it starts."""
+    sides = [side for side in claim.sides if isinstance(side, sp.Expr)]
+    started = any(side.has(sp.Integral) or any(f.args[0] == 0 for f in side.atoms(AppliedUndef)) for side in sides)
+    alone = any(_is_sum_of(side, charges) for side in sides)
+    if not (started or alone):
+        raise ClaimError("claim: expected an equation with a rate of the charge, or what the charge is: Q(t) = …")
+
+
+def _is_sum_of(side: sp.Expr, charges: set[str]) -> bool:
+    """Whether a side has charges and nothing else that moves, none of them under a root or a bar of a fraction."""
+    functions = side.atoms(AppliedUndef)
+    powers = [p for p in side.atoms(sp.Pow) if p.base.atoms(AppliedUndef)]
+    return bool(functions) and not powers and {f.func.__name__ for f in functions} <= charges
+
+
 def _solution_facts(solution: Solution, in_rates: bool, expand: dict) -> list[Fact]:
     expr = solution.formula if in_rates else solution.expr
     expr = _started(expr)
@@ -237,7 +342,8 @@ def _solution_facts(solution: Solution, in_rates: bool, expand: dict) -> list[Fa
     return facts
 
 
-def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dict) -> Fact:
+def _equation(against: Law, solution: Solution, in_rates: bool) -> sp.Expr:
+    """Left − right, divided by the leading coefficient if it is to be in γ, ω and κ."""
     Q = symbols.charge(t)
     equation = against.equation.lhs - against.equation.rhs
     if in_rates:
@@ -249,8 +355,12 @@ def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dic
             else Q.diff(t) + rates[0] * Q
         )
         equation = left - against.drive / leading
-    terms = terms_of(applied(equation, expand))
-    charge = applied(Q, expand)
+    return equation
+
+
+def _equation_fact(against: Law, solution: Solution, in_rates: bool, expand: dict) -> Fact:
+    terms = terms_of(applied(_equation(against, solution, in_rates), expand))
+    charge = applied(symbols.charge(t), expand)
     highest = [key_of(f.diff(t, k)) for k in (2, 1) for f in sorted(charge.atoms(AppliedUndef), key=str)]
     return fact_of("law", terms, *highest)
 
@@ -259,46 +369,3 @@ def _differentiated(fact: Fact) -> Fact:
     """The law once more differentiated in t."""
     expr = sp.Add(*(c * sp.Mul(*(atom**e for atom, e in key)) for key, c in fact.terms.items()))
     return Fact(f"{fact.name}, differentiated", terms_of(expr.diff(t)))
-
-
-@reference.register
-def _ito(against: ItoLaw) -> Reference:
-    def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
-        claim = _invariant(against.symmetry, claim)
-        claim = _with_drift(against, claim)
-        noise = {name for name in claim.functions if name.endswith(".dW") or name.startswith("dW.")}
-        if noise:
-            zero = dict.fromkeys(noise, lambda when: sp.S.Zero)
-            claim = claim.mapped(lambda e: applied(e, zero), "the noise is orthogonal to the generator, Gᵀ X = 0")
-        expand = in_blocks(against.symmetry) if speaks_of_blocks(claim) else {}
-        claim = claim.mapped(lambda e: applied(e, expand))
-        if claim.left is None:
-            claim = replace(claim, left=applied(symbols.charge(t), expand).diff(t)).noted("read as what dQ/dt equals")
-        equation = applied(against.equation.lhs - against.equation.rhs, expand)
-        charge = applied(symbols.charge(t), expand)
-        pivots = [key_of(f.diff(t)) for f in sorted(charge.atoms(AppliedUndef), key=str)]
-        return claim, [fact_of("Itô law", terms_of(equation), *pivots)]
-
-    base = training(blocks_of(against.symmetry))
-    scalars = {**base.scalars, "S": batch_size, "B": batch_size}
-    vocabulary = replace(base, scalars=scalars, vectors={**base.vectors, "mu": "mu"},
-                         functions={**base.functions, "T": noise_form.__name__})  # fmt: skip
-    label = f"the Itô law of the {against.symmetry.name} charge"
-    full = against.law
-    return Reference(
-        label,
-        vocabulary,
-        facts,
-        alternatives=lambda: [("g read as the gradient of the batch, no Σ is needed", reference(full))],
-    )
-
-
-def _with_drift(against: ItoLaw, claim: Claim) -> Claim:
-    """⟨μ, X⟩ as the law of full-batch descent has it, where one block carries the symmetry."""
-    blocks, p = blocks_of(against.symmetry), against.symmetry.degree
-    if len(blocks) != 1:
-        return claim
-    last = qu.letter("theta" if p == 2 else "one", block=blocks[0])
-    (paired,) = qu.pair(qu.letter("mu", block=blocks[0]), last).atoms(AppliedUndef)
-    projected = (against.law.drive - against.law.stiffness * symbols.charge(t)) / p
-    return claim.mapped(lambda e: applied(e, {paired.func.__name__: lambda when: projected.subs(t, when)}))

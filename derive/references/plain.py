@@ -16,12 +16,14 @@ from derive.notation.lexicon import GREEK
 from derive.notation.quantities import Linear
 from derive.notation.terms import minus, terms_of
 from derive.notation.vocabulary import Vocabulary, training
+from derive.references.differential import as_system, solved, stands_for_a_solution
 from derive.references.reference import Claim, ClaimError, Reference, applied, reference
+from derive.references.scalar_equations import follows
 
 CANONICAL = {"t": symbols.time, "tau": symbols.past, "n": symbols.step, "eta": symbols.lr, "lambda": symbols.weight_decay,
              "beta": symbols.momentum, "alpha": symbols.dampening, "gamma": symbols.damping_rate, "omega": symbols.frequency,
              "kappa": symbols.rate}  # fmt: skip
-LETTERS = tuple("abcdhjlmnoprstuvwxyzABCDEFGKMNPRSTUVWXYZik") + GREEK
+LETTERS = tuple("abcdhjlmnoprstuvwxyzABCDEFGKMNPRSTUVWXYZk") + tuple(letter for letter in GREEK if letter != "pi")
 
 
 @reference.register
@@ -30,14 +32,25 @@ def _identity(against: NoneType) -> Reference:
     scalars = {letter: CANONICAL.get(letter, sp.Symbol(letter, positive=True)) for letter in LETTERS}
     scalars |= {f"{letter}_{digit}": sp.Symbol(f"{letter}_{digit}", positive=True) for letter in LETTERS for digit in "0123"}
     base = training()
-    taken = {*base.functions, *base.vectors, *base.matrices, "d"} - {"k", "w", "v", "W", "G", "I"}
+    taken = {*base.functions, *base.vectors, *base.matrices} - {"d", "k", "w", "v", "W", "G", "I"}
     vocabulary = Vocabulary(
         scalars={name: value for name, value in scalars.items() if name.partition("_")[0] not in taken},
         functions={"Q": "Q", "q": "q", "L": "L", "f": "f"},
         vectors={"theta": "theta", "g": "g"},
         matrices={"H": "H"},
     )
-    return Reference("nothing but itself", vocabulary, lambda claim: (claim, []), adapted=_with_functions)
+    return Reference("nothing but itself", vocabulary, lambda claim: (_in_numbers(claim), []), adapted=_with_functions)
+
+
+def _in_numbers(claim: Claim) -> Claim:
+    """Functions as numbers where one stands inside another, so that log Q² = 2 log Q is one of numbers."""
+    scalars = [side for side in claim.sides if isinstance(side, sp.Expr)]
+    inside = {f for side in scalars for e in side.atoms(sp.Function, sp.Pow) if not isinstance(e, AppliedUndef)
+              for f in e.atoms(AppliedUndef)}  # fmt: skip
+    if not inside or any(side.has(sp.Derivative, sp.Integral, sp.Sum) for side in scalars):
+        return claim
+    numbers = {f: sp.Symbol(str(f), positive=True) for side in scalars for f in side.atoms(AppliedUndef)}
+    return claim.mapped(lambda e: e.xreplace(numbers))
 
 
 def _with_functions(vocabulary: Vocabulary, nodes: Sequence[tree.Node]) -> Vocabulary:
@@ -74,6 +87,8 @@ def _expression(against: sp.Expr) -> Reference:
         left = claim.left
         if left is None:
             return replace(claim, left=expr), []
+        if any(s.name.endswith("(…)") for s in claim.right.free_symbols if isinstance(claim.right, sp.Expr)):
+            raise ClaimError("claim: expected the expression on the right, got its name")
         named = isinstance(left, sp.Symbol | AppliedUndef)
         if named and not expr.has(left):
             return replace(claim, left=expr).noted(f"{left} read as the name of the expression"), []
@@ -84,29 +99,49 @@ def _expression(against: sp.Expr) -> Reference:
 
 @reference.register
 def _equation(against: sp.Equality) -> Reference:
+    return equation_reference(against, [])
+
+
+def equation_reference(against: sp.Equality, initial: Sequence[sp.Equality]) -> Reference:
+    """An equation; of a differential one also its solutions, with the initial data that they are to have."""
     left, right = (_canonical(side) for side in (against.lhs, against.rhs))
+    system = as_system(left - right)
+    starts = {_start_of(_canonical(e.lhs)): _canonical(e.rhs) for e in initial}
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        unknowns = [rate.expr for rate in system or {}]  # type: ignore[attr-defined]
+        if system is not None and claim.left is None:
+            claim = replace(claim, left=unknowns[0]).noted(f"read as what {unknowns[0]} equals")
+        if system is not None and stands_for_a_solution(claim, unknowns):
+            return solved(claim, system, starts), []
         if claim.left is None:
             return replace(claim, left=right).noted("read as what the right side equals"), []
         terms = minus(terms_of(left), terms_of(right))
         rates = [key for key in terms if any(atom.has(sp.Derivative) for atom, _ in key)]
         if not any(key for key in terms):  # no function to tell terms apart: the right side is what is claimed
             return _scalar_equation(claim, left, right)
-        return claim, [Fact("equation", terms, tuple(rates))]
+        begun = [Fact("initial data", minus(terms_of(start), terms_of(value))) for start, value in starts.items()]
+        return claim, [Fact("equation", terms, tuple(rates)), *begun]
 
     return Reference(f"the equation {_short(against)}", _vocabulary(left - right), facts, small=_small(left - right))
 
 
+def _start_of(expr: sp.Expr) -> sp.Expr:
+    """x(0), or the rate at 0 as the function that claims are read with."""
+    if isinstance(expr, sp.Subs):
+        derivative = expr.expr
+        name = f"{derivative.expr.func.__name__}" + "'" * derivative.derivative_count  # type: ignore[attr-defined]
+        return sp.Function(name, real=True)(0)
+    if not isinstance(expr, AppliedUndef):
+        raise ClaimError(f"against: expected initial data as x(0) = … or x'(0) = …, got {expr}")
+    return expr
+
+
 def _scalar_equation(claim: Claim, left: sp.Expr, right: sp.Expr) -> tuple[Claim, list[Fact]]:
-    """x = …: solved sides are compared as they stand, others as left − right up to a factor."""
-    assert isinstance(claim.left, sp.Expr)
-    if claim.left == left:
+    """x = …: solved sides are compared as they stand, of others it is asked whether they follow."""
+    if claim.left == left and left.is_Symbol:
         return replace(claim, left=right), []
-    unknown = left if left.is_Symbol else next(iter(sorted(left.free_symbols, key=str)), None)
-    if unknown is None or not (left - right).is_polynomial(unknown):
-        return claim, [Fact("equation", {(): left - right})]
-    return claim, [Fact("equation", {(): left - right})]
+    return follows(claim, left - right)
 
 
 def _canonical(expr: sp.Expr) -> sp.Expr:
@@ -130,7 +165,7 @@ def _vocabulary(expr: sp.Expr) -> Vocabulary:
     taken = {*scalars, *functions}
     functions |= {name: name for name in ("L", "Q", "q") if name not in taken}
     matrices = {"H": "H"} if "H" not in taken else {}
-    return Vocabulary(scalars, functions, vectors, matrices)
+    return Vocabulary(scalars, functions, vectors, matrices, named=frozenset(own))
 
 
 def _small(expr: sp.Expr) -> sp.Symbol:
@@ -157,6 +192,8 @@ def _on_the_loss(claim: Claim, loss: sp.Expr) -> Claim:
     )
     if not letters or loss.atoms(AppliedUndef):
         return claim
+    if claim.rates:
+        raise ClaimError("claim: a rate or a prime of the loss is not read here; write its derivatives as ∇L and ∇²L")
     hyper = set(CANONICAL.values())
     unknown = claim.letters - {"theta", "g", "H"}
     if unknown or not loss.free_symbols - hyper:
@@ -188,7 +225,9 @@ def _by_components(claim: Claim, meanings: dict, x: sp.Matrix) -> Claim:
     def summed(side) -> sp.Expr:
         if side == 0:
             return sp.S.Zero
-        if not isinstance(side, Linear) or not side.closed:
+        if isinstance(side, sp.Expr) and len(x) == 1:
+            return units[0] * side
+        if not isinstance(side, Linear) or not (side.closed or len(x) == 1):
             raise ClaimError("claim: a vector is compared with what is none")
         total = sp.zeros(len(x), 1)
         for (word, _), c in side.terms.items():

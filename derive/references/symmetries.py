@@ -73,6 +73,14 @@ def _orbit_fact(X: Generator) -> Fact:
     return Fact("XᵀHX + ⟨g, MX⟩ = 0", terms_of(curved + qu.pair(qu.letter("g"), twice)))
 
 
+def _projected_facts(X: Generator) -> list[Fact]:
+    """⟨u, HX + Mg⟩ = 0 along g and along the velocity."""
+    curved = qu.compose(qu.letter("H", closed=False), X.vector).plus(X.turned("g"))
+    along = [("g", "g", None), ("θ'", "theta'", None), *((f"g_{b}", "g", b) for b in X.blocks), ("Mg", "", None)]
+    vectors = [(name, X.turned("g") if name == "Mg" else qu.letter(letter, block=b)) for name, letter, b in along]
+    return [Fact(f"⟨{name}, HX + Mg⟩ = 0", terms_of(qu.pair(u, curved))) for name, u in vectors]
+
+
 def _noise_facts(X: Generator) -> list[Fact]:
     found = []
     for letter in ("Sigma", "G^T"):
@@ -94,7 +102,7 @@ def _symmetry(against: Symmetry) -> Reference:
     X = generator_of(against)
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
-        vanishing = [_gradient_fact(X), _hessian_fact(X), _orbit_fact(X), *_noise_facts(X)]
+        vanishing = [*_projected_facts(X), _gradient_fact(X), _hessian_fact(X), _orbit_fact(X), *_noise_facts(X)]
         if not any(isinstance(side, Linear) for side in claim.sides):
             charges = in_blocks(against) if any("." in name for name in claim.functions) and weights_of(against) else {}
             claim = claim.mapped(lambda e: applied(e, charges))

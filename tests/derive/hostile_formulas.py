@@ -18,10 +18,26 @@ CODE = (
     "x_1_2", "x^1^2", "1/0 = 1", "\\frac{1}{0} = 1", "0^{-1} = 2", "\\cosh", "\\unknownmacro x", "\\", "", "   ", "\t\n", ",", ";;", "&&&",
 )  # fmt: skip
 
+DISGUISED = (
+    "\u2066x\u2069 + 1", "x\u200b + y = \u200dz", "\ufeffQ' = 1", "\u0430 + 1 = 2", "\uff11 + x", "\u202dQ\u202c' = q", "x\u0336 = 0",
+    "x\u0307\u0307\u0307\u0307\u0307" * 400, "\u0307\u0307 x", "Q\u0489 = 1", "\U0001d7d8 + \U0001d465", "{0.__class__}", "%(x)s", "${jndi:ldap://x}", "\x1b[2J",
+    "\\input|'touch pwned'", "\\openin5=x", "\\loop\\iftrue\\repeat", "\\expandafter\\expandafter", "\\special{ps: x}", "\\directlua{os.exit()}",
+)  # fmt: skip
+"""Invisible, combining and look-alike characters, format strings, and TeX that would do something."""
+
+HEAVY = (
+    "((((10!)!)!)!)!", "\\Gamma(\\Gamma(9^9))", "\\sum_{i=1}^{99999999} \\sum_{j=1}^{99999999} \\zeta(i)", "\\prod_{i=1}^{10^9} (1+x",
+    "\\lim_{x\\to\\infty}\\lim_{y\\to\\infty} z_y_x", "\\int_0^1\\int_0^1\\int_0^1\\int_0^1 x", "f^{(99999)}", "\\nabla^{99999999} L = 0",
+    "x^{x^{x^{x^{x^{x^x}}}}} = 1", "9^{9^{9}} = x", "\\cosh\\cosh\\cosh\\cosh\\cosh 99999 = \\sinh",
+)  # fmt: skip
+"""Inputs that are short, and long to compute if one tried."""
+
 
 def hostile() -> Iterator[str]:
     """500 inputs, the same in every run."""
     yield from CODE
+    yield from DISGUISED
+    yield from HEAVY
     for n in (9, 99, 9999, 10**5, 10**6):
         yield from (
             "x" * n,
