@@ -77,6 +77,28 @@ class Flow:
             elif node.op == "call_function" and not looks_at_shape(node) and not self._is_lazy(node):
                 self._remember_base(node)
                 self._values[node] = self._spoiled(node) if self._is_overwriting(node) else self._applied(node)
+        for name, places in self.graph.tied.items():
+            self._tie(name, places)
+
+    def _tie(self, name: str, places: list[str]) -> None:
+        """A parameter moves as one, wherever it is read: what it may do at all of its places is said of the first."""
+        whole = tuple(self.graph.model.get_parameter(name).shape)
+        uses = {place: [use for use in self.uses if use.parameter == place] for place in places}
+        self.uses = [use for use in self.uses if use.parameter not in places[1:]]
+        why = f"{name} is used at {len(places)} places of the network, which do not let it move alike"
+        if any(use.view != whole or len(use.axes) > 1 for found in uses.values() for use in found):
+            for use in (use for found in uses.values() for use in found):
+                self.relations.vanish(((1, use.unknowns),), why)
+            return
+        for place in places[1:]:
+            self._equate(uses[places[0]], uses[place], why)
+
+    def _equate(self, one: list[Use], other: list[Use], why: str) -> None:
+        """Both sums over uses are the same tensor: u_i + v_j + ... along its axes."""
+        signed = [*((use.coefficient, use) for use in one), *((-use.coefficient, use) for use in other)]
+        for axis in {use.axes[0] for _, use in signed}:
+            self.relations.constant(tuple((c, use.unknowns) for c, use in signed if use.axes[0] == axis), [0])
+        self.relations.vanish(tuple((c, use.unknowns[:1]) for c, use in signed), why)
 
     def leave(self, node: fx.Node, outputs: list[fx.Node]) -> None:
         """What the loss demands of the network's outputs."""

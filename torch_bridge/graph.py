@@ -31,7 +31,8 @@ class Graph:
     nodes
         Operations in the order in which they run.
     parameters
-        Placeholder node -> name in ``model.named_parameters()``; all placeholders of a tied parameter have one name.
+        Placeholder node -> name in ``model.named_parameters()``. A parameter that is read at several places has as many
+        placeholders, each with one reader.
     model
         The model itself.
     """
@@ -41,24 +42,40 @@ class Graph:
     model: nn.Module
 
     @cached_property
-    def uses(self) -> Counter[str]:
-        """Name of a parameter -> number of operations that read its values."""
-        return Counter(name for node, name in self.parameters.items() for user in node.users if not looks_at_shape(user))
+    def places(self) -> dict[fx.Node, str]:
+        """Placeholder -> a name of its own: the parameter's for the first, ``"name, place 2"`` for a second."""
+        seen: Counter[str] = Counter()
+        named = {}
+        for node, name in self.parameters.items():
+            seen[name] += 1
+            named[node] = name if seen[name] == 1 else f"{name}, place {seen[name]}"
+        return named
+
+    @cached_property
+    def tied(self) -> dict[str, list[str]]:
+        """Parameter -> the names of its places, where there are several."""
+        found: dict[str, list[str]] = {}
+        for node, name in self.parameters.items():
+            found.setdefault(name, []).append(self.places[node])
+        return {name: places for name, places in found.items() if len(places) > 1}
+
+    def shape_at(self, place: str) -> Shape:
+        """Shape of the parameter that is read at a place."""
+        (node,) = [node for node, name in self.places.items() if name == place]
+        return tuple(self.model.get_parameter(self.parameters[node]).shape)
 
     @cached_property
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, p in self.model.named_parameters() if p.requires_grad)
 
     def obstacle(self, name: str) -> str | None:
-        """Why a parameter cannot be moved by a symmetry on its own, if so."""
-        if self.uses[name] > 1:
-            return f"{name} is used at {self.uses[name]} places of the network"
+        """Why a parameter cannot be moved by a symmetry, if so."""
         return None if name in self.trainable else f"{name} is frozen (requires_grad is False)"
 
     def free(self, node: object) -> str | None:
-        """The name of the parameter that ``node`` is, if it may be moved on its own."""
+        """The place at which ``node`` reads a parameter that may be moved, if it does."""
         name = self.parameters.get(node) if isinstance(node, fx.Node) else None
-        return None if name is None or self.obstacle(name) else name
+        return None if name is None or self.obstacle(name) else self.places[node]  # type: ignore[index]
 
     def module_name(self, node: fx.Node) -> str:
         """Path of the innermost module that ran the operation: empty for the model itself."""
@@ -169,7 +186,30 @@ def trace(model: nn.Module, example_input: Tensor | tuple[Any, ...]) -> Graph:
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in targets
     }
-    return Graph(tuple(program.graph.nodes), parameters, model)
+    each = {place: name for node, name in parameters.items() for place in _one_a_reader(program.graph, node)}
+    return Graph(tuple(program.graph.nodes), each, model)
+
+
+def _one_a_reader(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
+    """Give each argument through which an operation reads a parameter's values a placeholder of its own."""
+    places: list[fx.Node] = []
+
+    def place(argument: fx.Node) -> fx.Node:
+        if argument is not node:
+            return argument
+        places.append(_another(graph, node) if places else node)
+        return places[-1]
+
+    for user in [user for user in node.users if not looks_at_shape(user)]:
+        user.args, user.kwargs = fx.node.map_arg((user.args, user.kwargs), place)  # type: ignore[assignment]
+    return places
+
+
+def _another(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    with graph.inserting_after(node):
+        again = graph.placeholder(f"{node.name}_again")
+    again.meta = node.meta
+    return again
 
 
 def _twin(model: nn.Module) -> nn.Module:

@@ -85,17 +85,17 @@ class Relations:
         """Σ c·unknown = 0, entry by entry; ``why`` says so of the unknowns themselves. Opaque ones do not cancel."""
         for _, unknowns in terms:
             self._kill(unknowns)
-        self._require(tuple((c, t.clamp(min=0) if _has_opaque(t) else t) for c, t in terms), why)
+        self._require(tuple((c, t.clamp(min=0) if has_opaque(t) else t) for c, t in terms), why)
 
     def constant(self, terms: Terms, axes: Iterable[int]) -> None:
         """The same sum all along ``axes``."""
         for axis in axes:
             for _, unknowns in terms:
-                if _has_opaque(unknowns) and varies(unknowns, axis):
+                if has_opaque(unknowns) and varies(unknowns, axis):
                     start = unknowns.narrow(axis, 0, 1).expand_as(unknowns)
                     self._kill(unknowns[unknowns != start])
                     self._kill(start[unknowns != start])
-            plain = tuple((c, t.clamp(min=0) if _has_opaque(t) else t) for c, t in terms)
+            plain = tuple((c, t.clamp(min=0) if has_opaque(t) else t) for c, t in terms)
             if any(varies(t, axis) for _, t in plain):
                 self._require((*plain, *minus(first(plain, [axis]))), None)
 
@@ -244,7 +244,8 @@ def combined(pairs: Iterable[tuple[Number, int]]) -> Form:
     return {unknown: c for unknown, c in total.items() if c != 0}
 
 
-def _has_opaque(unknowns: Tensor) -> bool:
+def has_opaque(unknowns: Tensor) -> bool:
+    """Whether some of them are opaque."""
     return unknowns.numel() > 0 and int(unknowns.min()) < 0
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from torch_bridge.flow import Flow, Use, Value, dropped, kept, lined_up, reduced_axes
 from torch_bridge.graph import Graph, Shape, operation, shape
-from torch_bridge.linear_relations import Terms, collapsed, minus
+from torch_bridge.linear_relations import Terms, collapsed, has_opaque, minus
 
 HIDDEN = -1e4
 """A score at or below this is not seen by a softmax, wherever else the scores may move."""
@@ -65,6 +65,19 @@ class Translations(Flow):
             return self.aligned(bias, axis, node)
         return ((1, lined_up(self._moved(name, shape(bias), 0), axis, shape(node))),)  # type: ignore[arg-type]
 
+    def as_one(self, terms: Terms) -> Terms:
+        """The same with one unknown in place of a sum, so that what is made of it vanishes with the sum, not its parts."""
+        plain = tuple((c, t) for c, t in terms if not has_opaque(t))
+        if len(plain) < 2:
+            return terms
+        small = collapsed([t for _, t in plain])
+        columns, which = torch.stack([t.reshape(-1) for t in small], 1).unique(dim=0, return_inverse=True)
+        sums = self.relations.fresh(len(columns))
+        parts = tuple((c, columns[:, k]) for k, (c, _) in enumerate(plain))
+        self.relations.vanish((*parts, (-1, sums)))
+        total = sums[which].reshape(small[0].shape).expand(plain[0][1].shape)
+        return ((1, total), *((c, t) for c, t in terms if has_opaque(t)))
+
     def columns(self, node: fx.Node, name: str, view: Shape, axis: int, out: int) -> Terms:
         """The same added to all rows of a weight: the outputs move by something of their own at each place, all alike."""
         moved = self._moved(name, view, axis)
@@ -74,7 +87,7 @@ class Translations(Flow):
 
     def mapped(self, node: fx.Node, terms: Terms, axis: int, out: int) -> Terms:
         """A linear map along ``axis`` of a tensor: where all that goes in is the same, so is what comes out."""
-        return tuple((1, self._mapped(node, t, axis, out)) for _, t in terms)
+        return tuple((1, self._mapped(node, t, axis, out)) for _, t in self.as_one(terms))
 
     def _mapped(self, node: fx.Node, moved: Tensor, axis: int, out: int) -> Tensor:
         (small,) = collapsed([moved])

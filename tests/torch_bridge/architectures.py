@@ -218,8 +218,8 @@ ARCHITECTURES = {
     "LoRA": Architecture(LoRA, (24, 4), 3),
     "merged LoRA": Architecture(MergedLoRA, (24, 4), 3),
     "attention": Architecture(Attention, (6, 3, 4), 16),
-    "encoder layer": Architecture(encoder_layer, (6, 3, 3), 28),
+    "encoder layer": Architecture(encoder_layer, (6, 3, 3), 30),
     "GPT": Architecture(GPT, (6, 3), 53, token_loss, tokens=5),
-    "tied GPT": Architecture(lambda: GPT(tied=True), (6, 3), 36, token_loss, tokens=5),
+    "tied GPT": Architecture(lambda: GPT(tied=True), (6, 3), 41, token_loss, tokens=5),
     "LLaMA": Architecture(Llama, (6, 3), 24, token_loss, tokens=5),
 }

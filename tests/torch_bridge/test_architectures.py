@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 
 from derive import discrete_law, scale, sgd  # noqa: E402
 from numerics import propagate  # noqa: E402
-from tests.torch_bridge.architectures import ARCHITECTURES, EPS, GPT, Llama, ResNet, token_loss  # noqa: E402
+from tests.torch_bridge.architectures import ARCHITECTURES, EPS, GPT, Architecture, Llama, ResNet, token_loss  # noqa: E402
 from torch_bridge.certify import certify  # noqa: E402
 from torch_bridge.discover import find_symmetries  # noqa: E402
 from torch_bridge.evaluate import evaluate  # noqa: E402
@@ -23,8 +23,9 @@ from torch_bridge.run_log import RunLog  # noqa: E402
 from torch_bridge.symmetry_map import MatrixSymmetries, SymmetryMap  # noqa: E402
 from torch_bridge.vgg import vgg16  # noqa: E402
 
-DEEPER = {"encoder layer", "GPT", "tied GPT"}
-"""Networks in which a norm's offset can be traded for a later bias: more brackets than first ones would be needed there."""
+DEEPER = {"encoder layer": 1, "GPT": 0, "tied GPT": 0}
+"""Networks in which a norm's offset can be traded for a later bias, so that brackets of brackets are needed to settle the
+number of laws, and how many of these are not claimed: see ``test_a_head_that_reads_a_stream_...``."""
 
 
 def made(architecture):
@@ -63,6 +64,22 @@ class Sampled:
         """[∇a, ∇b] = H_b ∇a − H_a ∇b for the losses a, b of two batches."""
         a, b = self.gradient(create_graph=True), self.gradient(create_graph=True)
         return self._flat(b @ a.detach(), retain_graph=True) - self._flat(a @ b.detach(), retain_graph=True)
+
+    def bracket_of_brackets(self):
+        """[∇a, [∇b, ∇c]]; and what Jacobi's identity says is 0, if torch's third derivatives are right."""
+        fields = [self.gradient(create_graph=True) for _ in range(3)]
+        cyclic = [self._nested(*(fields[(i + k) % 3] for i in range(3))) for k in range(3)]
+        return cyclic[0], sum(cyclic)
+
+    def _nested(self, a, b, c):
+        """D[b, c] a − Da [b, c], with D[b, c] a = T_c(a, b) + H_c H_b a − T_b(a, c) − H_b H_c a."""
+        third = [self._along(self._along(f, v, create_graph=True), a) for f, v in ((c, b), (b, c))]
+        turned = self._along(c, self._along(b, a)) - self._along(b, self._along(c, a))
+        return third[0] - third[1] + turned - self._along(a, self._along(c, b) - self._along(b, c))
+
+    def _along(self, field, direction, **options):
+        """The derivative of a gradient along a direction: H is symmetric."""
+        return self._flat(field @ direction.detach(), retain_graph=True, **options)
 
     def _flat(self, value, **options):
         parts = torch.autograd.grad(value, self.parameters, materialize_grads=True, **options)
@@ -105,7 +122,63 @@ def test_the_laws_are_as_many_as_gradients_and_their_brackets_leave_possible(nam
     assert rank(moved) == len(moved)
     possible = sampled.size - rank(torch.cat([rows, brackets]))
     assert found.charges() == architecture.laws <= possible
-    assert name in DEEPER or found.charges() == possible
+    assert (found.charges() == possible) is (name not in DEEPER)
+
+
+def by_hand(norm, x):
+    """LayerNorm of operations whose every derivative is right: torch (2.13) gets the third of its own wrong."""
+    x = x - x.mean(-1, keepdim=True)
+    return x * (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt() * norm.weight + norm.bias
+
+
+@pytest.mark.parametrize("name", DEEPER)
+def test_brackets_of_brackets_settle_what_first_ones_do_not(name, monkeypatch):
+    architecture = ARCHITECTURES[name]
+    model = made(architecture)
+    found = found_in(model, architecture)
+    monkeypatch.setattr(nn.LayerNorm, "forward", by_hand)
+    with sdpa_kernel(SDPBackend.MATH):
+        sampled = Sampled(model, architecture)
+        rows = torch.stack([sampled.gradient() for _ in range(sampled.size + 20)])
+        brackets = torch.stack([sampled.bracket() for _ in range(sampled.size - rank(rows) + 30)])
+        nested, jacobi = zip(*(sampled.bracket_of_brackets() for _ in range(20)), strict=True)
+    nested = torch.stack(nested)
+    assert torch.stack(jacobi).norm() < 1e-9 * nested.norm()
+    possible = sampled.size - rank(torch.cat([rows, brackets, nested]))
+    assert found.charges() + DEEPER[name] == possible
+
+
+def test_jacobis_identity_shows_torchs_third_derivative_of_layer_norm_to_be_wrong():
+    """The check above can fail. Where this one fails torch has been mended, and ``by_hand`` can go."""
+    architecture = ARCHITECTURES["encoder layer"]
+    with sdpa_kernel(SDPBackend.MATH):
+        nested, jacobi = Sampled(made(architecture), architecture).bracket_of_brackets()
+    assert jacobi.norm() > 1e-4 * nested.norm()
+
+
+def test_a_head_that_reads_a_stream_whose_mean_all_else_subtracts_has_one_law_more_that_is_not_claimed():
+    """Stretching the mean of the stream, x → (1 + s 11ᵀ/n) x: layer norms do not see it and the head can undo it.
+
+    Its charge Σ_writers |1ᵀW|² − |W_head 1|² is no sum of squares of parameters, and is not recorded.
+    """
+    architecture = ARCHITECTURES["encoder layer"]
+    model = made(architecture)
+    charge = torch.zeros(())
+    for name, parameter in model.named_parameters():
+        if name.startswith(("0.", "1.self_attn.out_proj", "1.linear2")):
+            charge = charge + parameter.sum(0).square().sum()
+        elif name == "2.weight":
+            charge = charge - parameter.sum(1).square().sum()
+    direction = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(charge, list(model.parameters()), materialize_grads=True)]
+    )
+    with sdpa_kernel(SDPBackend.MATH):
+        sampled = Sampled(model, architecture)
+        rows = torch.stack([*(sampled.gradient() for _ in range(20)), *(sampled.bracket() for _ in range(20))])
+    assert (rows @ direction / rows.norm(dim=1) / direction.norm()).abs().max() < 1e-12
+    claimed = generators(found_in(model, architecture), model)
+    rest = direction - claimed.T @ torch.linalg.lstsq(claimed.T, direction[:, None]).solution[:, 0]
+    assert rest.norm() > 0.1 * direction.norm()
 
 
 def test_enough_architectures_are_settled():
@@ -218,6 +291,59 @@ def test_a_shortcut_with_its_own_norm_couples_the_stream_and_lets_two_offsets_be
     (traded,) = [g for g in found.groups if g.kind == "translation"]
     assert [(b.parameter, b.coefficient) for b in traded.blocks] == [("main.1.bias", 1), ("short.1.bias", -1)]
     assert certify(found, F.mse_loss, (x, y)).ok
+
+
+class BasicBlock(nn.Module):
+    """Of ResNet-18: two convolutions, around them the stream, or a convolution with a norm of its own."""
+
+    def __init__(self, width, out, stride):
+        super().__init__()
+        first = nn.Conv2d(width, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out, eps=EPS), nn.ReLU()
+        self.main = nn.Sequential(*first, nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out, eps=EPS))
+        down = nn.Conv2d(width, out, 1, stride, bias=False), nn.BatchNorm2d(out, eps=EPS)
+        self.shortcut = nn.Identity() if (width, stride) == (out, 1) else nn.Sequential(*down)
+
+    def forward(self, x):
+        return F.relu(self.main(x) + self.shortcut(x))
+
+
+def resnet18(widths, classes):
+    """ResNet-18 but for the widths of its four stages, and a stem for small grey images."""
+    layers = [nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0], eps=EPS), nn.ReLU()]
+    before = widths[0]
+    for stage, width in enumerate(widths):
+        layers += [BasicBlock(before, width, 2 if stage else 1), BasicBlock(width, width, 1)]
+        before = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
+def resnet18_counts(a, b, c, d):
+    """What the stages' widths say.
+
+    A scale for each channel of a norm (the shortcuts' too), a rescaling for each channel inside
+    a block and each of a stage's stream, a translation for each column of the last layer, its bias, and each offset of a
+    shortcut's norm against that of the branch beside it.
+    """
+    return {"scale": 5 * (a + b + c + d), "rescale": 3 * (a + b + c + d), "translation": d + 1 + b + c + d}
+
+
+def test_resnet18_has_9089_generators():
+    with torch.device("meta"):
+        found = find_symmetries(resnet18((64, 128, 256, 512), 1000), torch.empty(2, 1, 32, 32))
+    assert found.counts() == resnet18_counts(64, 128, 256, 512)
+    assert sum(found.counts().values()) == 9089 == 8193 + 128 + 256 + 512
+
+
+def test_a_narrow_resnet18_has_as_many_generators_as_no_gradient_sees():
+    """The null space of sampled gradients has the shortcuts' offsets too, which a count of 8,193 leaves out."""
+    architecture = Architecture(lambda: resnet18((2, 2, 2, 2), 3), (8, 1, 16, 16), 0, F.cross_entropy)
+    model = made(architecture)
+    found = found_in(model, architecture)
+    claimed = sum(found.counts().values())
+    assert found.counts() == resnet18_counts(2, 2, 2, 2)
+    sampled = Sampled(model, architecture)
+    rows = torch.stack([sampled.gradient() for _ in range(sampled.size - claimed + 20)])
+    assert sampled.size - rank(rows) == claimed
 
 
 # The exact law on runs

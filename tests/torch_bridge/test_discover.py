@@ -432,29 +432,98 @@ class Twice(nn.Module):
         return F.linear(x, self.first.weight.t()) if self.tied else x
 
 
-def test_a_module_called_twice_is_not_claimed():
+def test_a_module_called_twice_is_claimed_only_where_both_calls_let_it_move_alike():
     found = find_symmetries(Twice(times=2), torch.empty(6, 4), loss=F.mse_loss)
     assert found.groups == ()
-    assert "last.weight: last.weight is used at 2 places of the network" in found.blocked
 
 
-def test_the_relu_autoencoder_with_tied_weights_has_no_symmetry_that_is_claimed():
-    assert find_symmetries(Twice(tied=True), torch.empty(6, 4), loss=F.mse_loss).counts() == {}
+def claims_that_hold(model, shape, **options):
+    """The symmetries of the model in float64, after certifying them."""
+    torch.manual_seed(0)
+    model, loss = model.double(), options.get("loss", F.mse_loss)
+    x = torch.randn(shape).double()
+    found = find_symmetries(model, x, **({"loss": loss} | options))
+    y = torch.randn_like(model(x)) if loss is F.mse_loss else torch.arange(len(x)) % model(x).shape[1]
+    measured = certify(found, loss, (x, y))
+    assert measured.ok, str(measured)
+    assert measured.independent == measured.claimed
+    return found
 
 
-def test_a_parameter_shared_by_two_modules_is_not_claimed():
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Identity])
+def test_an_autoencoder_with_tied_weights_has_no_charge(activation):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.activation = nn.Parameter(torch.randn(2, 4)), activation()
+
+        def forward(self, x):
+            return self.activation(x @ self.w.T) @ self.w
+
+    assert claims_that_hold(Tied(), (6, 4)).counts() == {}
+
+
+def test_a_layer_between_tied_weights_can_take_back_what_both_do():
+    found = claims_that_hold(Twice(tied=True), (6, 4))
+    (group,) = found.groups
+    assert (group.kind, group.neurons) == ("rescale", 4)
+    coefficients = [(b.parameter, b.axis, b.coefficient) for b in group.blocks]
+    up, down = (
+        [("first.weight", 0, 1), ("first.bias", 0, 1)],
+        [("last.weight", 1, -1), ("last.weight", 0, -1), ("last.bias", 0, -1)],
+    )
+    assert sorted(coefficients) == sorted([*up, *down])
+
+
+class Siamese(nn.Module):
+    """One encoder for two inputs, whose codes are compared; or for a part of one of them only."""
+
+    def __init__(self, alike=True):
+        super().__init__()
+        self.encoder, self.head, self.alike = mlp(3, 4, 2, norm=False), nn.Linear(2, 2), alike
+
+    def forward(self, x):
+        y = self.encoder(x.flip(0))
+        return self.head(self.encoder(x) - (y if self.alike else F.gelu(y)))
+
+
+@pytest.mark.parametrize(("alike", "counts"), [(True, {"rescale": 6, "shift": 2}), (False, {"rescale": 4})])
+def test_an_encoder_that_is_used_twice_moves_as_both_uses_allow(alike, counts):
+    """Its output scales if both codes may; its last bias cancels in their difference. What is tied is not said to mix."""
+    assert claims_that_hold(Siamese(alike), (6, 3)).counts() == counts
+
+
+def test_a_square_of_one_matrix_moves_in_both_of_its_roles():
+    class Squared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.w, self.last = nn.Linear(3, 3), nn.Parameter(torch.randn(3, 3)), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x) @ (self.w @ self.w)))
+
+    assert claims_that_hold(Squared(), (5, 3)).counts() == {"rescale": 4}
+
+
+def test_a_parameter_shared_by_two_modules_is_claimed_as_far_as_both_allow():
+    """Halve the weight that two layers share: what goes in has to be doubled twice."""
     model = mlp(4, 4, 4, 4, norm=False)
     model[2].weight = model[4].weight
-    found = find_symmetries(model, torch.empty(6, 4))
-    assert [(g.kind, g.label) for g in found.groups] == [("translation", "4.bias")]
-    assert "2.weight: 2.weight is used at 2 places of the network" in found.blocked
+    found = claims_that_hold(model, (6, 4), loss=F.cross_entropy)
+    assert [(g.kind, g.label) for g in found.groups] == [("rescale", "0, 2 -> 2"), ("translation", "4.bias")]
+    assert {b.parameter: b.coefficient for b in found.groups[0].blocks} == {
+        "0.weight": 2, "0.bias": 2, "2.weight": -1, "2.bias": 1
+    }  # fmt: skip
 
 
 def test_a_shared_batch_norm_does_not_lend_its_gain_to_two_layers():
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     model.insert(4, model[1])
-    found = find_symmetries(model, torch.empty(6, 4))
-    assert found.counts() == {"scale": 8, "shift": 8, "translation": 5}
+    model[1].eps = NO_EPS
+    found = claims_that_hold(model, (6, 4), loss=F.cross_entropy)
+    assert found.counts() == {"scale": 8, "shift": 8, "translation": 5, "rescale": 4}
+    (shared,) = [g for g in found.groups if g.kind == "rescale"]
+    assert {b.parameter for b in shared.blocks if b.coefficient < 0} == {"3.weight", "6.weight"}
 
 
 def test_frozen_parameters_are_not_claimed_but_their_neighbours_are():
