@@ -9,6 +9,8 @@ from typing import Literal
 
 import sympy as sp
 
+from derive.notation.spoken import latex
+
 Kind = Literal["right", "right up to order", "wrong", "undecided"]
 Evidence = Literal["symbolic proof", "numeric evidence", "undecided"]
 
@@ -33,7 +35,7 @@ class Difference:
         return f"claimed {self.claimed}, correct {self.correct}"
 
     def _repr_latex_(self) -> str:
-        return rf"$\text{{claimed }} {sp.latex(self.claimed)},\quad \text{{correct }} {sp.latex(self.correct)}$"
+        return rf"$\text{{claimed }} {latex(self.claimed)},\quad \text{{correct }} {latex(self.correct)}$"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Counterexample:
 
     def _repr_latex_(self) -> str:
         where = ",\\ ".join(rf"{sp.latex(sp.Symbol(name))} = {sp.latex(number)}" for name, number in self.point.items())
-        values = rf"\text{{claimed }} {sp.latex(self.claimed)},\quad \text{{correct }} {sp.latex(self.correct)}"
+        values = rf"\text{{claimed }} {latex(self.claimed)},\quad \text{{correct }} {latex(self.correct)}"
         return f"${where}:\\quad {values}$" if where else f"${values}$"
 
 

@@ -193,6 +193,8 @@ class Recorder:
     def flush(self) -> None:
         """Write the rows that wait on the device, and the charge as it is now, by which a resumed run is recognized.
 
+        Where FSDP2 has sharded the parameters every process has to call it, as it has to call a step.
+
         Raises
         ------
         RecordingError

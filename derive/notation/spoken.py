@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
@@ -10,6 +12,10 @@ from derive.symbols import step as n
 from derive.symbols import time as t
 
 _LETTERS = {"theta": "θ", "theta'": "θ'", "theta''": "θ''", "one": "1", "Sigma": "Σ", "G^T": "Gᵀ"}
+_LATEX = {
+    "θ": r"\theta ", "Σ": r"\Sigma ", "∇": r"\nabla ", "⟨": r"\langle ", "⟩": r"\rangle ", "²": "^{2}", "Gᵀ": r"G^{\top}",
+    "Tr ": r"\operatorname{Tr} ", "mean ": r"\operatorname{mean} ", "d/dt ": r"\frac{d}{dt} ",
+}  # fmt: skip
 _OPERATORS = {"H", "T", "Sigma", "G", "G^T", "M", "f'", "f''", "f'''"}
 
 
@@ -31,6 +37,23 @@ def spoken(key: Key, coefficient: sp.Expr) -> sp.Expr:
             wrap, atom = (type(atom), atom.args[1]), atom.args[0]
         total = total * _named(atom) ** exponent
     return wrap[0](total, wrap[1]) if wrap else total
+
+
+def latex(expr: sp.Expr) -> str:
+    r"""LaTeX of an expression with spoken terms in it.
+
+    >>> latex(-2 * sp.Symbol("|θ_A1|²"))
+    '- 2 |\\theta _{A1}|^{2}'
+    """
+    spoken_ones = [symbol for symbol in expr.atoms(sp.Symbol) if not re.fullmatch(r"[A-Za-z0-9_']+", symbol.name)]
+    return sp.latex(expr, symbol_names={symbol: _latex_name(symbol.name) for symbol in spoken_ones})
+
+
+def _latex_name(name: str) -> str:
+    name = re.sub(r"d\^(\d)/dt\^\1 ", r"\\frac{d^{\1}}{dt^{\1}} ", name)
+    for shown, written in _LATEX.items():
+        name = name.replace(shown, written)
+    return re.sub(r"_(\w+)", r"_{\1}", name).replace("} \\", "}\\, \\")
 
 
 def _named(expr: sp.Basic) -> sp.Expr:

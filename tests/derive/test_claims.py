@@ -153,7 +153,7 @@ def test_what_no_reading_covers_is_refused_with_its_place():
 def test_a_verdict_prints_and_typesets():
     verdict = check(r"\frac{d}{dt}|\theta_A|^2 = -\lambda|\theta_A|^2 + \eta|g_A|^2", against=SCALE)
     assert "first difference: claimed -lambda*|θ_A|², correct -2*lambda*|θ_A|²" in str(verdict)
-    assert verdict._repr_latex_().startswith("$")
+    assert r"- \lambda |\theta _{A}|^{2},\quad \text{correct } - 2 \lambda |\theta _{A}|^{2}" in verdict._repr_latex_()
     assert hash(verdict) == hash(verdict)
 
 
