@@ -49,8 +49,9 @@ def check(claim: str, against: Any = None) -> Verdict:
     claim
         LaTeX or plain text: an equation, a solution, an identity, a chain a = b = c, several statements after commas.
     against
-        What it is held against: a solution, a law, a discrete law, an update rule, a modified equation, a symmetry, a
-        B-series, a SymPy expression or equation, …; None for an identity that is to hold by itself.
+        What it is held against: a solution, a law, a discrete law, an update rule, a modified equation (abstract, or of a
+        concrete loss or field), a method, a B-series, a symmetry, …; a SymPy expression or equation, a list of a
+        differential equation and its initial data, a loss as a Python function; None for an identity by itself.
 
     Raises
     ------
