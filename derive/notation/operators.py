@@ -45,12 +45,12 @@ class Operators:
         ):
             self.reader.assume(self.vocabulary.notes["expectation"])
             return self.reader.read(after), 2
-        if self._is_a_name(node, after):
-            return sp.Symbol(f"{name}(…)"), 2
         if after is not None and name in _TAKERS:
             taken = getattr(self, f"_take_{_TAKERS[name]}")(node, factors, signs, i)
             if taken is not None:
                 return taken
+        if self._is_a_name(node, after):
+            return sp.Symbol(f"{name}(…)"), 2
         if name in self.vocabulary.trees and isinstance(after, tree.Group):
             coefficient = coefficient_of(after)
             if coefficient is not None:

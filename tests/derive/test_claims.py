@@ -150,6 +150,13 @@ def test_what_no_reading_covers_is_refused_with_its_place():
         check("x + 1")
 
 
+def test_a_remainder_of_one_letter_is_a_remainder_and_not_a_name():
+    rate = law(translation(), sgd(), sp.oo).stiffness
+    assert check(r"\lambda + O(\eta)", rate).order == 0
+    assert check(r"\lambda + O(\eta)", rate).ok
+    assert not check(r"2\lambda + O(\eta)", rate).ok
+
+
 def test_a_verdict_prints_and_typesets():
     verdict = check(r"\frac{d}{dt}|\theta_A|^2 = -\lambda|\theta_A|^2 + \eta|g_A|^2", against=SCALE)
     assert "first difference: claimed -lambda*|θ_A|², correct -2*lambda*|θ_A|²" in str(verdict)
