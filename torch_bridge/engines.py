@@ -111,7 +111,9 @@ def run_tasks(work: Callable[[Task], Any], tasks: Sequence[Task], *, engine: str
             for future in tqdm(as_completed(futures), total=len(futures), desc=title):
                 future.result()
         except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+            for future in futures:  # Dask's executor cannot cancel on shutdown
+                future.cancel()
+            executor.shutdown(wait=False)
             raise
 
 

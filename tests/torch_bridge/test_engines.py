@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,42 @@ def test_dask_does_every_task_once(tmp_path):
     pytest.importorskip("dask.distributed")
     run_tasks(note, [(tmp_path, k) for k in range(4)], engine="dask", jobs=2, title="tasks")
     assert sorted(file.name for file in tmp_path.iterdir()) == list("0123")
+
+
+def test_a_task_that_fails_on_dask_ends_it_with_its_reason(tmp_path):
+    pytest.importorskip("dask.distributed")
+    with pytest.raises(ValueError, match="task -1 fails"):
+        run_tasks(note, [(tmp_path, -1), (tmp_path, 1)], engine="dask", jobs=1, title="tasks")
+
+
+def test_a_dask_scheduler_that_runs_already_is_used_by_its_address(tmp_path):
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        engine = check_engine(f"dask:{cluster.scheduler_address}")
+        run_tasks(note, [(tmp_path, k) for k in range(3)], engine=engine, jobs=1, title="tasks")
+        with distributed.Client(cluster) as client:
+            assert len(client.scheduler_info()["workers"]) == 1  # no cluster of its own, and this one goes on
+    assert sorted(file.name for file in tmp_path.iterdir()) == list("012")
+
+
+@pytest.mark.slow
+def test_an_experiment_on_dask_records_what_one_on_processes_does(tmp_path):
+    pytest.importorskip("dask.distributed")
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    from torch_bridge.experiment import PRESETS, run_experiment
+    from torch_bridge.run_log import RunLog
+
+    demo = PRESETS["demo"]
+    short = replace(demo, epochs=None, training=replace(demo.training, steps=3))
+    for engine in ("processes", "dask"):
+        run_experiment(short, tmp_path / engine, figures=(5,), engine=engine, jobs=2)
+    logs = {engine: sorted((tmp_path / engine).glob("*/manifest.json")) for engine in ("processes", "dask")}
+    assert len(logs["dask"]) == len(logs["processes"]) == 6
+    for one, other in zip(logs["dask"], logs["processes"], strict=True):
+        first, second = (RunLog.open(file.parent) for file in (one, other))
+        assert first.complete
+        assert all((first.charge(g) == second.charge(g)).all() for g in range(len(first.groups)))
 
 
 def test_without_dask_the_error_says_what_to_install(tmp_path, monkeypatch):
