@@ -186,6 +186,21 @@ def test_a_series_without_terms_shows_as_nothing():
     assert "0" in b_series({}, 2, is_map=False)._repr_latex_()
 
 
+def test_the_gaps_of_the_full_width_runs_are_those_of_their_record():
+    rows = json.loads((DOCS / "figures" / "full_width" / "errors.json").read_text("utf-8"))
+    assert len({row["run"] for row in rows}) == 12
+
+    def worst(kind, name, *momenta):
+        runs = [row for row in rows if row["kind"] == kind and row["run"].split("_")[3] in momenta]
+        return f"{max(row[name][1] for row in runs):.0e}"
+
+    betas = [f"momentum-{beta}" for beta in ("0", "0.9", "0.99")]
+    page = (DOCS / "full_width.md").read_text("utf-8")
+    for kind in ("translation", "scale", "rescale", "shift"):
+        shown = [worst(kind, "exact", *betas), *(worst(kind, "predicted", beta) for beta in betas)]
+        assert f"| {kind} | {' | '.join(shown)} |" in page
+
+
 def test_the_commands_of_the_how_to_parse():
     import nmech
 
