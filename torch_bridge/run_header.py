@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torch_bridge import upper_triangle
-
 PREDICTIONS: tuple[str, ...] = ("exact", "unbroken", "predicted")
 """What is kept of the laws where they are carried forward during the run; :mod:`torch_bridge.evaluate` explains them."""
 
@@ -63,8 +61,10 @@ class GroupColumns:
     @property
     def entries(self) -> NDArray[np.int64] | None:
         """Of a GL(k) the space (attention: head), row and column of each charge, shape ``(charges, 3)``; else None."""
-        if "index" not in self.blocks[0]:
+        if not self.blocks or "index" not in self.blocks[0]:
             return None
+        from torch_bridge import upper_triangle  # the package loads torch, which a process that writes logs has no need of
+
         index = self.blocks[0]["index"]
         return upper_triangle.entries(len(index), len(index[0][0]))
 
