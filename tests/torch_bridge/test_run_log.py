@@ -379,8 +379,6 @@ def load(name, file):
     spec.loader.exec_module(module)
     return module
 folder, path = sys.argv[1:]
-sys.modules["torch_bridge"] = type(sys)("torch_bridge")
-sys.modules["torch_bridge"].upper_triangle = load("torch_bridge.upper_triangle", folder + "/upper_triangle.py")
 header = load("torch_bridge.run_header", folder + "/run_header.py")
 load("torch_bridge.run_folder", folder + "/run_folder.py")
 load("torch_bridge.run_log", folder + "/run_log.py")
