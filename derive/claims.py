@@ -60,6 +60,8 @@ def check(claim: str, against: Any = None) -> Verdict:
     ClaimError
         For an object that nothing can be held against, or a claim that is about something else.
 
+    Examples
+    --------
     >>> check(r"\cosh^2 x - \sinh^2 x = 1").evidence
     'symbolic proof'
     """

@@ -102,6 +102,8 @@ class Derivation:
     DerivationError
         If a step does not start where the one before it ended.
 
+    Examples
+    --------
     >>> x = sp.Symbol("x")
     >>> print(Derivation("a square", (Step((x + 1) ** 2, x**2 + 2 * x + 1, "expand", "distributive law"),)).to_text())
     a square

@@ -34,7 +34,6 @@ html_extra_path = ["_build/extra"]
 html_copy_source = False
 html_show_sourcelink = False
 
-autodoc_mock_imports = ["torch", "sklearn", "PIL"]  # the reference is built where there is no torch
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}

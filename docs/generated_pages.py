@@ -43,8 +43,11 @@ def write(docs: Path) -> None:
 
 
 def write_paper(docs: Path, report: Report | None = None) -> None:
-    """Write what is found about the paper; counts are not judged where there is no torch."""
-    report = report or Report(tuple(judge(CLAIMS)))
+    """Write what is found about the paper, counts included."""
+    if report is None:
+        from torch_bridge.paper_counts import MEASUREMENTS  # torch: only where the site is built
+
+        report = Report(tuple(judge(CLAIMS, MEASUREMENTS)))
     (docs / "_build" / "extra" / "paper_report.html").write_text(paper.write(report, "html"), encoding="utf-8")
     (docs / "_build" / "parts" / "paper.md").write_text(paper.markdown_body(report, steps=False), encoding="utf-8")
 

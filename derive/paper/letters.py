@@ -35,6 +35,8 @@ class Letters:
     curvature, moved_curvature
         Hf at θ and at ψ(θ, α).
 
+    Examples
+    --------
     >>> from derive import rescale
     >>> letters_of(rescale()).moved
     Matrix([

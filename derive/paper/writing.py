@@ -29,6 +29,8 @@ def write(report: Report, format: Format = "text", *, whole: bool = True) -> str
     whole
         Whether the findings are those of the whole paper.
 
+    Examples
+    --------
     >>> from derive.paper.claims import chosen
     >>> from derive.paper.judging import judge
     >>> print(write(Report(tuple(judge(chosen("eq. 9")))), "text").splitlines()[-1])
