@@ -161,7 +161,7 @@ def discrete_law(symmetry: Symmetry, rule: UpdateRule) -> DiscreteLaw:
     Raises
     ------
     UnsupportedError
-        For gradient flow, which has no steps, and for a generator that both scales and translates.
+        For what is no symmetry or rule, gradient flow, which has no steps, and for a generator that both scales and translates.
     SymmetryError
         If the symmetry has no charge.
 
@@ -173,6 +173,10 @@ def discrete_law(symmetry: Symmetry, rule: UpdateRule) -> DiscreteLaw:
     [-eta*lambda + 1, -beta*eta],
     [         lambda,      beta]])
     """
+    if not isinstance(symmetry, Symmetry) or not isinstance(rule, UpdateRule):
+        raise UnsupportedError(
+            f"symmetry, rule: expected discrete_law(scale(), sgd()) or the like, got {symmetry!r}, {rule!r}"
+        )
     if rule.is_flow:
         raise UnsupportedError("rule: expected an update rule with steps, got gradient flow; use law()")
     if symmetry.linear_word != 0 and not symmetry.constant_part.is_zero_matrix:

@@ -39,7 +39,7 @@ def describe_symmetries(model: nn.Sequential, input_size: int, classes: int, *, 
     lines = [f"{group.kind:<12} {group.neurons:>6}  {group.label}" for group in found.groups]
     lines += [f"{kind}: {count:,}" for kind, count in counts.items()] + [f"in all: {sum(counts.values()):,}"]
     lines += [f"not claimed: {reason}" for reason in found.blocked]
-    lines += ["", f"{'kind':<12}{'Table 5':>8}{'certified':>11}  why they differ"]
+    lines += ["", f"{'kind':<12}{'Table 5':>8}{'found':>11}  why they differ"]
     lines += [str(count) for count in compare_with_table_5(model, counts)]
     if certify:
         lines.append(str(found.certify(nn.functional.cross_entropy, (x, torch.randint(classes, (4,))))))

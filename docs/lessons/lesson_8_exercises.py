@@ -50,7 +50,7 @@ print(check(r"\dot{Q} + 2\lambda Q = 0", against=decay))
 
 
 def judge(answer, against):
-    """Print the verdict; on this page all answers are right."""
+    """Print the verdict, which is to be a good one."""
     verdict = check(answer, against)
     print(verdict)
     assert verdict.ok

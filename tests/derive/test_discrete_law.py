@@ -9,7 +9,17 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive import SymmetryError, UnsupportedError, discrete_law, gradient_flow, rescale, scale, sgd, translation
+from derive import (
+    SymmetryError,
+    UnsupportedError,
+    discrete_law,
+    general_linear,
+    gradient_flow,
+    rescale,
+    scale,
+    sgd,
+    translation,
+)
 from derive.discrete_law import DRIVES, Q_n
 from derive.symbols import dampening as alpha
 from derive.symbols import initial_charge
@@ -367,6 +377,8 @@ def test_a_power_rescaling_obeys_the_same_recurrence():
 
 
 def test_gradient_flow_has_no_steps():
+    with pytest.raises(UnsupportedError, match=r"expected discrete_law\(scale\(\), sgd\(\)\) or the like"):
+        discrete_law(general_linear(2), sgd())
     with pytest.raises(UnsupportedError, match="expected an update rule with steps, got gradient flow"):
         discrete_law(scale(), gradient_flow())
 
