@@ -75,13 +75,21 @@ def _checked(claim: str, known: Reference) -> Verdict:
     regime = [part for part in statements if _is_condition(part, alone=len(statements) == 1)]
     claims = [part for part in statements if part not in regime]
     if not claims:
-        raise ClaimError(f"claim: expected an equation or an expression, got {claim!r}")
-    where = tuple(c for part in regime for c in condition(Reader(claim, known.vocabulary), part) or ())
+        raise ClaimError(
+            f"claim: expected an equation or an expression, got {claim!r}; an inequality only says where a claim holds"
+        )
+    stated = tuple(c for part in regime for c in condition(Reader(claim, known.vocabulary), part) or ())
+    where = tuple(
+        c for c in stated if not any(isinstance(side, sp.Expr) and side.has(AppliedUndef) for side in (c[0], c[2]))
+    )
     verdicts, assigned = [], frozenset[str]()
     for part in claims:
         verdicts.append(_judged(claim, part, known, where, assigned))
         assigned |= _assigned(part)
-    return _first_wrong(verdicts)
+    found = _first_wrong(verdicts)
+    if where != stated:
+        found = replace(found, assumptions=(*found.assumptions, "a condition on a function of time is not used"))
+    return found
 
 
 def _assigned(statement: tree.Node) -> frozenset[str]:

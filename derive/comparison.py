@@ -163,7 +163,7 @@ def _slope(expr: sp.Expr, small: Sequence[sp.Symbol], point: Point) -> float:
         sizes = []
         for power in (8, 10):
             shrunk = {s: v / sp.Integer(10) ** power if s in small else v for s, v in point.items()}
-            sizes.append(abs(_precise(expr, shrunk)))
+            sizes.append(abs(value(expr, shrunk, digits=3 * DIGITS)))
     if sizes[0] < mpmath.mpf(10) ** -60 and sizes[1] < mpmath.mpf(10) ** -60:
         return float("inf")
     if 0 in sizes:
@@ -172,12 +172,6 @@ def _slope(expr: sp.Expr, small: Sequence[sp.Symbol], point: Point) -> float:
     if abs(slope - round(slope)) > 0.02:
         raise ValueMissing("no clear power")
     return round(slope)
-
-
-def _precise(expr: sp.Expr, point: Point):
-    from derive import evaluation
-
-    return evaluation.value(expr, point, digits=3 * DIGITS)
 
 
 # --- proofs ---

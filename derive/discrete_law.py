@@ -161,7 +161,8 @@ def discrete_law(symmetry: Symmetry, rule: UpdateRule) -> DiscreteLaw:
     Raises
     ------
     UnsupportedError
-        For what is no symmetry or rule, gradient flow, which has no steps, and for a generator that both scales and translates.
+        For what is no symmetry or rule, for gradient flow, which has no steps, and for a generator that both scales and
+        translates.
     SymmetryError
         If the symmetry has no charge.
 

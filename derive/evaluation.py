@@ -131,13 +131,25 @@ def _value(expr: sp.Expr, numbers: Mapping):
 
 
 def _limit(expr: sp.Limit, numbers: Mapping):
-    """The value 10^{−3·DIGITS/4} before the limit, in digits enough that it is the limit as far as it is compared."""
+    """The value very near the limit, where two distances, and both sides, agree on it.
+
+    Raises
+    ------
+    ValueMissing
+        If they do not: there is no limit, or it is approached too slowly to be seen.
+    """
     body, variable, target = expr.args[:3]
-    with mpmath.workdps(4 * mpmath.mp.dps):
-        small = mpmath.mpf(10) ** -(3 * DIGITS // 4)
-        goal = None if target in (sp.oo, -sp.oo) else _value(target, numbers)
-        place = (1 if target is sp.oo else -1) / small if goal is None else goal + small
-        return _value(body, {**numbers, variable: place})  # type: ignore[arg-type]
+    with mpmath.workdps(20 * DIGITS):
+        near, nearer = (mpmath.mpf(10) ** -(k * 4 * DIGITS) for k in (1, 2))
+        if target in (sp.oo, -sp.oo):
+            places = [(1 if target is sp.oo else -1) / small for small in (near, nearer)]
+        else:
+            goal = _value(target, numbers)
+            places = [goal + small for small in (near, nearer, -nearer)]
+        found = [_value(body, {**numbers, variable: place}) for place in places]  # type: ignore[arg-type]
+        if any(abs(other - found[1]) > mpmath.mpf(10) ** -DIGITS * max(1, abs(found[1])) for other in found):
+            raise ValueMissing("no limit that can be seen")
+        return found[1]
 
 
 def _accumulated(expr: sp.Integral | sp.Sum | sp.Product, numbers: Mapping):
@@ -260,4 +272,4 @@ def _holds(condition: tuple[sp.Expr, str, sp.Expr], point: Point) -> bool:
     a, b = mpmath.re(value(left, point)), mpmath.re(value(right, point))
     close = abs(a - b) <= mpmath.mpf(10) ** -25 * (1 + abs(a))
     return {"<": a < b and not close, ">": a > b and not close, "<=": a <= b or close, ">=": a >= b or close,
-            "=": close, "!=": not close}.get(sign, True)  # fmt: skip
+            "=": close, "!=": not close}[sign]  # fmt: skip

@@ -133,8 +133,8 @@ class _Builder:
 
     def build(self, branch: Any) -> tree.Node:
         if _is_token(branch):
-            kinds = {"NUMBER": tree.Number, "FUNC": tree.Name}
-            return kinds.get(branch.type, tree.Name)(str(branch), at=branch.start_pos)
+            leaf = tree.Number if branch.type == "NUMBER" else tree.Name
+            return leaf(str(branch), at=branch.start_pos)
         make: Callable[[Any], tree.Node] = getattr(self, f"_{branch.data}")
         return make(branch)
 
@@ -324,10 +324,8 @@ def _with_scripts(base: tree.Node, sub: tree.Node | None, sup: tree.Node | None,
         return tree.Big(base.kind, None if sub is None else _bare(sub), None if sup is None else _bare(sup), at=base.at)
     if sub is None and sup is None and not primes:
         return base
-    if isinstance(sup, tree.Group) and sup.bracket == "{":
-        sup = _bare(sup)  # a bracket inside the braces stays: θ^{(n)} is an index
-    elif isinstance(sup, tree.Group):
-        sup = _bare(sup)
+    if isinstance(sup, tree.Group):
+        sup = _bare(sup)  # a bracket inside braces stays: θ^{(n)} is an index
     return tree.Scripted(base, None if sub is None else _bare(sub), sup, primes, at=base.at)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import mpmath
 import sympy as sp
 
-from derive.comparison import Compared, Fact, close, compare, proved, refined, vanishing_order
+from derive.comparison import LARGEST_PROOF, Compared, Fact, close, compare, proved, refined, vanishing_order
 from derive.conventions import CONVENTIONS, norms_squared
-from derive.evaluation import Point, Sampler, ValueMissing, value
+from derive.evaluation import DIGITS, Point, Sampler, ValueMissing, value
 from derive.notation.quantities import MeaningError
 from derive.notation.spoken import spoken
 from derive.notation.terms import Key, Terms, minus, reduced, terms_of
@@ -69,10 +71,16 @@ def held(text: str, original: Claim, known: Reference) -> Verdict:
 UNIT: Key = ((sp.Symbol("1"), sp.S.One),)
 
 
+# SymPy has taken √(x²) for x before there is an expression to look at, so the text tells
+_NEEDS_A_SIGN = re.compile(r"\\sqrt|√|\||\\vert|\\log|\\ln|arc|sqrt|log|abs")
+
+
 def _identity(text: str, original: Claim, claim: Claim, known: Reference, sampler: Sampler) -> tuple[_Case, list[Fact]]:
     """Two sides that are to be equal by themselves: the left one is the fact, and no factor is free."""
     if claim.left is None:
         raise ClaimError("claim: expected an equation, got an expression that is compared with nothing")
+    if _NEEDS_A_SIGN.search(text):
+        claim = claim.noted("letters read as positive numbers")
     one, two = (terms_of(side) for side in (claim.left, claim.right))
     fact = Fact("the left side", {**one, UNIT: sp.S.One}, (UNIT,), fixed=True)
     return _Case(text, original, claim, known, sampler, {**two, UNIT: sp.S.One}, one_sided=True), [fact]
@@ -83,14 +91,29 @@ def _concluded(case: _Case, best: Compared) -> Verdict:
         imaginary = _imaginary_root(case)
         if imaginary is not None:
             return imaginary
-        return _verdict(case, "right", "symbolic proof" if _all_proved(case.terms, best) else "numeric evidence")
+        if _all_proved(case.terms, best):
+            return _verdict(case, "right", "symbolic proof")
+        if any(_is_a_small_number(gap) for gap in _gaps(case.terms, best)):
+            return _verdict(case, "undecided", "undecided", reason="the sides differ by less than their digits show")
+        return _verdict(case, "right", "numeric evidence")
     return _partly(case, best) or _wrong(case, best)
 
 
-def _all_proved(terms: Terms, best: Compared) -> bool:
+def _gaps(terms: Terms, best: Compared) -> list[sp.Expr]:
     above, below = best.scale
     keys = {*terms, *best.fact.terms}
-    return all(proved(terms.get(k, sp.S.Zero) * below - best.fact.terms.get(k, sp.S.Zero) * above) for k in keys)
+    return [terms.get(k, sp.S.Zero) * below - best.fact.terms.get(k, sp.S.Zero) * above for k in keys]
+
+
+def _all_proved(terms: Terms, best: Compared) -> bool:
+    return all(map(proved, _gaps(terms, best)))
+
+
+def _is_a_small_number(gap: sp.Expr) -> bool:
+    """Whether a gap is a rational function that is not 0: exact arithmetic sees what forty digits do not."""
+    plain = not gap.has(sp.Function, sp.Limit, sp.Integral, sp.Sum, sp.Product)
+    plain = plain and gap.count_ops() < LARGEST_PROOF and all(atom.is_Symbol or atom.is_Rational for atom in gap.atoms())
+    return bool(plain and gap.is_rational_function(*gap.free_symbols)) and sp.cancel(gap) != 0
 
 
 def _imaginary_root(case: _Case) -> Verdict | None:
@@ -125,6 +148,8 @@ def _partly(case: _Case, best: Compared) -> Verdict | None:
         if not all(_is_dropped(gap, case) for gap in gaps):
             return None
         order = min(_degree(size, _small(case)) for size in case.claim.dropped) - 1
+        if order < 0:
+            return _verdict(case, "undecided", "undecided", reason="the remainder allows any value; name a smaller one")
         return _verdict(case, "right up to order", "numeric evidence", order=order, to_order=True)
     order = _agreement(case, gaps)
     least = 0 if case.claim.continued else 1
@@ -139,7 +164,8 @@ def _partly(case: _Case, best: Compared) -> Verdict | None:
 
 def _small(case: _Case) -> sp.Symbol:
     """The parameter whose powers an order counts: that of the reference, or the only letter of an identity."""
-    letters = set().union(*(c.free_symbols for c in case.terms.values())) - {sp.Symbol("1")}
+    own = set().union(*(c.free_symbols for c in case.terms.values())) - {sp.Symbol("1")}
+    letters = case.claim.free_symbols if case.claim.continued else own
     return letters.pop() if case.one_sided and case.known.small not in letters and len(letters) == 1 else case.known.small
 
 
@@ -150,14 +176,17 @@ def _degree(size: sp.Expr, small: sp.Symbol) -> int:
 
 
 def _is_truncated(claimed: sp.Expr, correct: sp.Expr, case: _Case) -> bool:
-    """Whether a coefficient is a polynomial part of the correct one rather than another number."""
+    """Whether a coefficient is a polynomial part of the correct one, or with ≈ agrees in more than its value at 0."""
     small = _small(case)
     kept = sp.expand(claimed)
-    if not kept.is_polynomial(small):
-        return False
-    highest = sp.degree(kept, small) if kept.has(small) else 0
     order = vanishing_order(claimed - correct, [small], case.sampler)
-    return order is not None and order > highest
+    if kept.is_polynomial(small):
+        highest = sp.degree(kept, small) if kept.has(small) else 0
+    elif case.claim.continued and (start := claimed.subs(small, 0)).is_finite is not False and not start.has(sp.nan):
+        highest = vanishing_order(claimed - start, [small], case.sampler)
+    else:
+        return False
+    return order is not None and highest is not None and order > highest
 
 
 def _is_dropped(gap: sp.Expr, case: _Case) -> bool:
@@ -193,8 +222,14 @@ def _wrong(case: _Case, best: Compared) -> Verdict:
     )  # fmt: skip
 
 
+def _named(case: _Case, best: Compared) -> Key:
+    """The first wrong term that is not as small as what the claim leaves out."""
+    gaps = ((key, case.terms.get(key, sp.S.Zero) - best.correct(key)) for key in best.wrong)
+    return next((key for key, gap in gaps if not _is_dropped(gap, case)), best.wrong[0])
+
+
 def _difference(case: _Case, best: Compared) -> Difference:
-    key = best.wrong[0]
+    key = _named(case, best)
     claimed, correct = case.terms.get(key, sp.S.Zero), best.correct(key)
     if not key or _has_functions(claimed) or _has_functions(correct):
         claimed, correct = refined(claimed, correct, best.points)
@@ -217,7 +252,7 @@ def _short(expr: sp.Expr) -> sp.Expr:
 
 
 def _counterexample(case: _Case, best: Compared) -> Counterexample | None:
-    key = best.wrong[0]
+    key = _named(case, best)
     sign = case.sign(key)
     claimed, correct = sign * case.terms.get(key, sp.S.Zero), sign * best.correct(key)
     used = claimed.free_symbols | correct.free_symbols
@@ -232,13 +267,16 @@ def _counterexample(case: _Case, best: Compared) -> Counterexample | None:
 
 
 def _at(point: Point, claimed: sp.Expr, correct: sp.Expr, shown: Point) -> Counterexample:
-    values = [_rounded(value(expr, point)) for expr in (claimed, correct)]
+    values = [value(expr, point) for expr in (claimed, correct)]
+    values = next(v for d in (15, 30, DIGITS) if (v := [_rounded(n, d) for n in values])[0] != v[1] or d == DIGITS)
     return Counterexample({str(s): v for s, v in sorted(shown.items(), key=str)}, *values)
 
 
-def _rounded(number) -> sp.Expr:
-    real = sp.Float(str(number.real), 15)
-    return real if abs(number.imag) < 1e-20 * (1 + abs(number.real)) else real + sp.I * sp.Float(str(number.imag), 15)
+def _rounded(number, digits: int) -> sp.Expr:
+    real, imaginary = (sp.Float(mpmath.nstr(part, digits), digits) for part in (number.real, number.imag))
+    if abs(number.imag) < 1e-20 * (1 + abs(number.real)):
+        return real
+    return sp.I * imaginary + (real if abs(number.real) > 1e-20 * abs(number.imag) else 0)
 
 
 def _convention(case: _Case, fact: Fact) -> str | None:

@@ -86,7 +86,7 @@ class Verdict:
     to_order
         Whether the claim itself says to which order it holds.
     reason
-        Why nothing could be decided.
+        Why nothing could be decided, or what makes the verdict plain.
     """
 
     claim: str

@@ -68,6 +68,8 @@ def _linear_product(left: Linear, right: Linear) -> Quantity:
     if not left.closed:
         return qu.compose(left, right)
     if right.closed:
+        if right.row and not left.row:
+            raise MeaningError("a column times a row, which is a matrix; an inner product is written x^T y")
         return qu.pair(left, right)
     turned = transposed(right)
     assert isinstance(turned, Linear)
@@ -83,7 +85,7 @@ def transposed(value: Quantity) -> Quantity:
     if not isinstance(value, Linear):
         return value
     if value.closed:
-        return Linear(value.terms, row=True)
+        return Linear(value.terms, row=not value.row)
     return value.mapped(lambda word, time: (_reverse(word), time))
 
 
@@ -108,7 +110,9 @@ def raised(base: Quantity, exponent: sp.Expr) -> Quantity:
 
 
 def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
-    if exponent.is_number and (not exponent.is_real or abs(exponent) > MAX_POWER):
+    if exponent.is_number and not exponent.is_real:
+        raise MeaningError("a power that is not real; write cos and sin")
+    if exponent.is_number and abs(exponent) > MAX_POWER:
         raise MeaningError(f"a power larger than {MAX_POWER}")
     if base.is_Rational and exponent.is_number and max(abs(base.p), base.q).bit_length() * abs(exponent) > MAX_BITS:
         raise MeaningError("a number too large to hold")

@@ -25,8 +25,6 @@ from derive.notation.tokens import FormulaError
 from derive.notation.vocabulary import Vocabulary
 from derive.regimes import condition
 
-MAX_NODES = 6000
-
 _ARCS = {"sin": "asin", "cos": "acos", "tan": "atan", "sinh": "asinh", "cosh": "acosh", "tanh": "atanh"}
 INVERSE = {name: getattr(sp, inverse) for name, inverse in _ARCS.items()}
 EUCLIDEAN = frozenset({"2", "F", "fro", "Fro"})

@@ -60,13 +60,15 @@ def solved(claim: Claim, equations: Equations, initial: Mapping[sp.Expr, sp.Expr
 
 
 def _agree(a: sp.Expr, b: sp.Expr) -> bool:
+    seen = False
     for point in Sampler().points((a - b).free_symbols, 3):
         try:
             if not close(value(a, point), value(b, point)):
                 return False
         except ValueMissing:
             continue
-    return True
+        seen = True
+    return seen or a == b
 
 
 def as_system(equation: sp.Expr) -> Equations | None:

@@ -157,6 +157,54 @@ def test_a_remainder_of_one_letter_is_a_remainder_and_not_a_name():
     assert not check(r"2\lambda + O(\eta)", rate).ok
 
 
+def test_a_column_times_a_row_is_a_matrix_and_no_inner_product():
+    assert check(r"\theta^\top g = 0", against=scale()).ok
+    for claim in (r"\theta g^\top = 0", r"\frac{d}{dt}\theta\theta^T = -2\lambda\theta\theta^T + \eta g g^T"):
+        with pytest.raises(FormulaError, match="a column times a row"):
+            check(claim, against=scale() if "frac" not in claim else SCALE)
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind"),
+    [
+        (r"\lim_{n\to\infty}\frac1n = 0", "right"),
+        (r"\lim_{n\to\infty}\frac{\log n}{n} = 0", "right"),
+        (r"\lim_{x\to0}\frac{\sin x}{x} = 1", "right"),
+        (r"\lim_{n\to\infty}(1+\frac1n)^n = 3", "wrong"),
+        (r"\lim_{x\to0}\frac1x = 10^{30}", "undecided"),
+        (r"\frac{x}{10^{40}} = 0", "undecided"),
+        (r"\cos x \approx 1", "right up to order"),
+        (r"\frac1{1-\eta\lambda} \approx e^{\eta\lambda}", "right up to order"),
+        (r"\frac1{1-\eta\lambda} \approx e^{2\eta\lambda}", "wrong"),
+        (r"x \approx \sin(2x)", "wrong"),
+        (r"\tanh(100x) = 1", "wrong"),
+    ],
+)
+def test_limits_approximations_and_tiny_gaps_are_told_apart(claim, kind):
+    verdict = check(claim)
+    assert verdict.kind == kind
+    assert verdict.ok == kind.startswith("right")
+
+
+def test_a_remainder_that_allows_any_value_decides_nothing():
+    assert check(r"\dot Q = 5\lambda Q + O(1)", against=law(translation(), sgd())).kind == "undecided"
+
+
+def test_what_a_remainder_covers_is_not_named_as_wrong():
+    verdict = check(r"\frac{d}{dt}|\theta|^2 = O(\eta)", against=law(scale(), sgd()))
+    assert str(verdict.first_difference) == "missing 2*lambda*|θ_A|²"
+
+
+def test_a_condition_on_the_charge_is_said_to_be_unused():
+    verdict = check(r"\dot Q = -\lambda Q, Q > 0", against=law(translation(), sgd()))
+    assert verdict.ok
+    assert "not used" in verdict.assumptions[-1]
+
+
+def test_letters_under_a_root_are_said_to_be_positive():
+    assert check(r"\sqrt{x^2} = x").assumptions == ("letters read as positive numbers",)
+
+
 def test_a_verdict_prints_and_typesets():
     verdict = check(r"\frac{d}{dt}|\theta_A|^2 = -\lambda|\theta_A|^2 + \eta|g_A|^2", against=SCALE)
     assert "first difference: claimed -lambda*|θ_A|², correct -2*lambda*|θ_A|²" in str(verdict)
