@@ -22,7 +22,7 @@ from numerics import compile_kernel
 DOCS = Path(__file__).parents[2] / "docs"
 LESSONS = sorted(DOCS.glob("lessons/lesson_*.py"))
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("how_to/*.md")])
-NEED_TORCH = {"attach_to_a_run.md"}
+NEED_TORCH = {"attach_to_a_run.md", "record_a_long_run.md"}
 
 
 def beside_conf(name):
