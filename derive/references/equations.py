@@ -13,6 +13,7 @@ from derive import pde_scheme as pde
 from derive import symbols
 from derive.comparison import Fact
 from derive.modified_equation import ModifiedEquation, flow_limit
+from derive.momentum_manifold import slow_flow
 from derive.notation import quantities as qu
 from derive.notation.quantities import Linear
 from derive.notation.terms import Terms, terms_of
@@ -122,6 +123,9 @@ def _modified(against: ModifiedEquation) -> Reference:
     field = linear_of(against.field)
 
     def facts(claim: Claim) -> tuple[Claim, list[Fact]]:
+        if len(against.time_coefficients) > 1 and "H" in claim.letters and "theta''" not in claim.letters:
+            slow = reference(slow_flow(against.rule, against.order))
+            return slow.facts(claim.noted("without θ'' it is held against the slow flow, which eliminates θ''"))
         named = losses_named(claim, field, against.time_coefficients[0]) if len(against.time_coefficients) == 1 else None
         return named or (_without_instant(claim), [_field_fact(field, against.time_coefficients)])
 

@@ -13,6 +13,7 @@ from derive import (
     check_derivation,
     discrete_law,
     law,
+    modified_flow,
     modified_loss,
     rescale,
     scale,
@@ -155,6 +156,14 @@ def test_a_remainder_of_one_letter_is_a_remainder_and_not_a_name():
     assert check(r"\lambda + O(\eta)", rate).order == 0
     assert check(r"\lambda + O(\eta)", rate).ok
     assert not check(r"2\lambda + O(\eta)", rate).ok
+
+
+def test_a_modified_flow_without_acceleration_is_held_against_the_slow_flow():
+    flow = modified_flow(sgd(momentum=True, weight_decay=False))
+    right = check(r"\dot\theta = -\frac{1}{1-\beta} g - \frac{\eta(1+\beta)}{2(1-\beta)^3} H g + O(\eta^2)", against=flow)
+    assert right.ok
+    assert "slow flow" in right.assumptions[-1]
+    assert not check(r"\dot\theta = -\frac{1}{1-\beta} g - \frac{\eta(1+\beta)}{2(1-\beta)^2} H g", against=flow).ok
 
 
 def test_a_column_times_a_row_is_a_matrix_and_no_inner_product():
